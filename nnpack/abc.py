@@ -1,0 +1,210 @@
+"""The three things that nnpack can be taught: a codec, a transform, a kind of node."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from nnpack.dtypes import Array, DType, count, named
+from nnpack.wire import Cursor
+
+Fill = Callable[[int, int, Array], None]
+"""fill(start, stop, out): write elements [start, stop) of the flattened node into flat `out`."""
+
+
+class Codec(ABC):
+    """Bytes to fewer bytes and back; it knows nothing of tensors (SPEC 11)."""
+
+    id: ClassVar[int]
+    name: ClassVar[str]
+    """A private codec's (id 128-255) is a reverse-DNS name, which decides, not the id."""
+
+    @abstractmethod
+    def encode(self, data: memoryview) -> bytes:
+        """Return `data` coded; the writer keeps it only if it is smaller."""
+
+    @abstractmethod
+    def decode(self, data: memoryview, size: int) -> bytes | memoryview:
+        """Return exactly `size` bytes, or raise `FormatError` for a stream that is not theirs."""
+
+
+class Transform(ABC):
+    """A block of cells to byte planes of known length and back (SPEC 10)."""
+
+    id: ClassVar[int]
+    name: ClassVar[str]
+
+    @abstractmethod
+    def accepts(self, dtype: DType) -> bool:
+        """Return whether cells of this type can be transformed."""
+
+    @abstractmethod
+    def plane_lengths(self, cells: int, dtype: DType) -> list[int]:
+        """Return the bytes of each plane of a block of so many cells."""
+
+    @abstractmethod
+    def split(self, cells: Array, dtype: DType) -> list[Array]:
+        """Return the planes, uint8 each, of a flat array in its memory type."""
+
+    @abstractmethod
+    def join(self, planes: Sequence[Array], dtype: DType, out: Array) -> None:
+        """Write the cells into `out`, flat and in its memory type."""
+
+
+class Node(ABC):
+    """A typed value: what numbers mean, whether they stand in memory or in a file (SPEC 8).
+
+    A node is frozen. Its parts are nodes; the leaves are `Dense`.
+
+    Attributes:
+        shape: of the elements that it stands for.
+        dtype: their type's name.
+    """
+
+    __slots__ = ("dtype", "shape")
+
+    id: ClassVar[int]
+    name: ClassVar[str]
+    roles: ClassVar[Mapping[int, str]] = {}
+    """Role id -> attribute that holds the part."""
+    optional: ClassVar[frozenset[int]] = frozenset()
+    """Roles that may be missing."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: make a new one to change {name}")
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{name}={part!r}" for name, part in self.named_parts())
+        return f"{type(self).__name__}({self.dtype}{list(self.shape)}{inner and ', ' + inner})"
+
+    def _set(self, **fields: object) -> None:
+        """Set fields, while being built."""
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def cell(self) -> DType:
+        """The element type."""
+        return named(self.dtype)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return count(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements in memory."""
+        return self.size * self.cell.itemsize
+
+    @property
+    def grain(self) -> int:
+        """Elements that are best read together: ranges should start at its multiples."""
+        return max((part.grain for _, part in self.parts()), default=1)
+
+    def parts(self) -> list[tuple[int, Node]]:
+        """Return the parts with their roles, in ascending order."""
+        found = ((role, getattr(self, attribute)) for role, attribute in self.roles.items())
+        return [(role, part) for role, part in found if part is not None]
+
+    def named_parts(self) -> list[tuple[str, Node]]:
+        """Return the parts with their names."""
+        return [(self.roles[role], part) for role, part in self.parts()]
+
+    def replace_parts(self, change: Callable[[Node], Node]) -> Self:
+        """Return this value with each part changed into one of the same shape and dtype."""
+        new = object.__new__(type(self))
+        for base in type(self).__mro__:
+            for slot in getattr(base, "__slots__", ()):
+                object.__setattr__(new, slot, getattr(self, slot))
+        for attribute, part in self.named_parts():
+            object.__setattr__(new, attribute, change(part))
+        return new
+
+    @abstractmethod
+    def parameters(self) -> bytes:
+        """Return the parameters as they stand in a node head, a multiple of 8 bytes."""
+
+    @classmethod
+    @abstractmethod
+    def from_parts(
+        cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor, parts: dict[int, Node]
+    ) -> Self:
+        """Build the node from its head; break no rule silently.
+
+        Raises:
+            Invalid: what the head says cannot be.
+            NnpackError: the parameters are malformed.
+        """
+
+    @abstractmethod
+    def window(self, start: int, stop: int) -> Fill:
+        """Prepare to read elements of [start, stop), not empty; return the function that does.
+
+        The function may run in several threads. It checks what it reads: a part that breaks a
+        rule about its contents raises `Invalid`.
+        """
+
+    def check_contents(self) -> None:
+        """Check what the parts hold, as far as the kind has rules about it; raise `Invalid`."""
+
+    def check(self) -> None:
+        """Check the contents of the whole tree."""
+        for _, part in self.parts():
+            part.check()
+        self.check_contents()
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all leaves are numpy arrays."""
+        return all(part.in_memory for _, part in self.parts())
+
+    def to_numpy(self) -> Array:
+        """Return the elements as an array (C order); lossless but for stated rounding."""
+        out = np.empty(self.size, self.cell.numpy)
+        fill_all(self, out)
+        return out.reshape(self.shape)
+
+    def load(self) -> Self:
+        """Return the same value with every leaf in memory."""
+        return self.replace_parts(lambda part: part.load())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy is False:
+            raise ValueError(f"a {type(self).__name__} cannot be had as an array without a copy")
+        return self.to_numpy() if dtype is None else self.to_numpy().astype(dtype)
+
+
+PIECE = 1 << 18
+"""Elements evaluated at once: temporaries stay in the second-level cache."""
+
+
+def pieces(start: int, stop: int, grain: int) -> list[tuple[int, int]]:
+    """Cut a range at multiples of `grain`, into pieces of about `PIECE` elements."""
+    step = grain * max(1, PIECE // grain)
+    cuts = [start, *range((start // step + 1) * step, stop, step), stop]
+    return [*zip(cuts[:-1], cuts[1:], strict=True)] if stop > start else []
+
+
+def fill_all(node: Node, out: Array) -> None:
+    """Write all elements of a node into flat `out`, piece by piece."""
+    if node.size:
+        fill = node.window(0, node.size)
+        for start, stop in pieces(0, node.size, node.grain):
+            fill(start, stop, out[start:stop])
+
+
+def read_range(node: Node, start: int, stop: int) -> Array:
+    """Return elements [start, stop) of the flattened node."""
+    out = np.empty(stop - start, node.cell.numpy)
+    if start < stop:
+        fill = node.window(start, stop)
+        for a, b in pieces(start, stop, node.grain):
+            fill(a, b, out[a - start : b - start])
+    return out

@@ -1,0 +1,52 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import IO, Final
+
+_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+
+
+class AtomicFile:
+    """A temporary file beside its target, which it replaces when it is committed.
+
+    A process that dies leaves the target as it was (and perhaps the temporary file,
+    `.<name>.<random>.tmp`). A link at the target is followed, as `open` would.
+    """
+
+    def __init__(self, target: str | os.PathLike[str]) -> None:
+        """Create the temporary file, in the target's directory so that renaming is atomic."""
+        self.target = Path(os.path.realpath(target))
+        name = f".{self.target.name[:100]}.{secrets.token_hex(8)}.tmp"
+        self._path = self.target.with_name(name)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | _NO_FOLLOW
+        descriptor = os.open(self._path, flags, 0o666)  # less the umask, as for any new file
+        self.file: IO[bytes] = os.fdopen(descriptor, "w+b", buffering=1 << 20)
+
+    def commit(self) -> None:
+        """Make the bytes durable and let them appear at the target."""
+        try:
+            self.file.flush()
+            if self.target.exists():
+                os.fchmod(self.file.fileno(), self.target.stat().st_mode & 0o7777)
+            os.fsync(self.file.fileno())
+            self.file.close()
+            self._path.replace(self.target)
+        except BaseException:
+            self.discard()
+            raise
+        directory = os.open(self.target.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def discard(self) -> None:
+        """Remove the temporary file; the target stays as it was."""
+        try:
+            self.file.close()
+        finally:
+            self._path.unlink(missing_ok=True)

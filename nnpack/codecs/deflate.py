@@ -1,0 +1,42 @@
+"""Raw deflate (RFC 1951), without zlib's or gzip's wrapping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from nnpack.abc import Codec
+from nnpack.errors import error
+
+try:
+    from isal import isal_zlib as zlib
+except ImportError:  # a platform without a wheel
+    import zlib  # type: ignore[no-redef]
+
+RAW: Final = -15
+"""zlib's spelling of a raw stream with the full window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deflate(Codec):
+    """One deflate stream, which the input is exactly (SPEC 11.4)."""
+
+    id: ClassVar[int] = 3
+    name: ClassVar[str] = "deflate"
+
+    def encode(self, data: memoryview) -> bytes:
+        """Return `data` as one stream."""
+        deflater = zlib.compressobj(wbits=RAW)
+        return bytes(deflater.compress(data) + deflater.flush())
+
+    def decode(self, data: memoryview, size: int) -> bytes:
+        """Return the stream's content, which must be exactly `size` bytes."""
+        inflater = zlib.decompressobj(wbits=RAW)
+        try:
+            # One byte more than asked shows a stream that goes on.
+            content = inflater.decompress(data, size + 1)
+        except zlib.error as bad:
+            raise error("bad-stream", f"bad deflate stream: {bad}") from bad
+        if len(content) != size or not inflater.eof or inflater.unused_data:
+            raise error("bad-stream", f"the deflate stream is not exactly {size} bytes")
+        return bytes(content)

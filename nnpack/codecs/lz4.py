@@ -1,0 +1,37 @@
+"""LZ4's block format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nnpack.abc import Codec
+from nnpack.errors import error
+
+
+@dataclass(frozen=True, slots=True)
+class Lz4(Codec):
+    """One LZ4 block, its size not stored (SPEC 11.3)."""
+
+    id: ClassVar[int] = 2
+    name: ClassVar[str] = "lz4"
+
+    def encode(self, data: memoryview) -> bytes:
+        """Return `data` as one block."""
+        import lz4.block
+
+        block: bytes = lz4.block.compress(data, store_size=False)
+        return block
+
+    def decode(self, data: memoryview, size: int) -> bytes:
+        """Return the block's content, which must be exactly `size` bytes."""
+        import lz4.block
+
+        try:
+            content: bytes = lz4.block.decompress(data, uncompressed_size=size)
+        except lz4.block.LZ4BlockError as bad:
+            raise error("bad-stream", f"bad LZ4 block: {bad}") from bad
+        # The library stops without an error where a block ends early.
+        if len(content) != size:
+            raise error("bad-stream", f"the LZ4 block holds {len(content)} bytes, not {size}")
+        return content

@@ -1,0 +1,246 @@
+"""Element types, their cells in memory and packed (SPEC 6)."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from nnpack.errors import Invalid, error
+from nnpack.limits import MAX_U64
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+BYTE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class DType:
+    """One element type.
+
+    Attributes:
+        id: its number in a file.
+        name: numpy's or ml_dtypes' name.
+        bits: width of a cell.
+        family: "bool", "uint", "int", "float" or "complex".
+        memory: name of the numpy or ml_dtypes type that holds it in memory, a byte or more each.
+    """
+
+    id: int
+    name: str
+    bits: int
+    family: str
+    memory: str
+
+    @property
+    def packed(self) -> bool:
+        """Whether cells are narrower than a byte."""
+        return self.bits < BYTE
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one cell in memory."""
+        return -(-self.bits // BYTE)
+
+    @property
+    def is_unsigned(self) -> bool:
+        """Whether a cell is an unsigned integer."""
+        return self.family == "uint"
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether a cell is an integer (bool is not)."""
+        return self.family in {"uint", "int"}
+
+    @property
+    def is_operand(self) -> bool:
+        """Whether dequantization can compute with it (SPEC 8.6): real, at most 32 bits."""
+        return self.family != "complex" and self.bits <= 32
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        """The type that holds cells in memory."""
+        return _numpy(self.memory)
+
+    @property
+    def uint(self) -> np.dtype[Any]:
+        """Unsigned integer of the same width, to move bits with; of 128 bits, half."""
+        return np.dtype(f"<u{min(self.itemsize, 8)}")
+
+
+def _rows() -> list[DType]:
+    widths = {**{bits: bits for bits in range(1, 9)}, 16: 9, 32: 10, 64: 11}
+    unsigned = [DType(0x10 | low, f"uint{bits}", bits, "uint", f"uint{bits}")
+                for bits, low in widths.items()]  # fmt: skip
+    signed = [DType(0x20 | low, f"int{bits}", bits, "int", f"int{bits}")
+              for bits, low in widths.items() if bits > 1]  # fmt: skip
+    # ml_dtypes has two- and four-bit integers; the other narrow ones live in whole bytes.
+    byte = {"uint1", "uint3", "uint5", "uint6", "uint7", "int3", "int5", "int6", "int7"}
+    return [
+        DType(d.id, d.name, d.bits, d.family, d.family + "8") if d.name in byte else d
+        for d in unsigned + signed
+    ]
+
+
+def _float(number: int, name: str, bits: int) -> DType:
+    return DType(number, name, bits, "float", name)
+
+
+DTYPES: Final[tuple[DType, ...]] = (
+    DType(0x01, "bool", 1, "bool", "bool"),
+    *_rows(),
+    _float(0x39, "float16", 16),
+    _float(0x3A, "float32", 32),
+    _float(0x3B, "float64", 64),
+    _float(0x49, "bfloat16", 16),
+    DType(0x5B, "complex64", 64, "complex", "complex64"),
+    DType(0x5C, "complex128", 128, "complex", "complex128"),
+    _float(0x64, "float4_e2m1fn", 4),
+    _float(0x66, "float6_e2m3fn", 6),
+    _float(0x6E, "float6_e3m2fn", 6),
+    _float(0x70, "float8_e3m4", 8),
+    _float(0x71, "float8_e4m3", 8),
+    _float(0x72, "float8_e4m3b11fnuz", 8),
+    _float(0x73, "float8_e4m3fn", 8),
+    _float(0x74, "float8_e4m3fnuz", 8),
+    _float(0x75, "float8_e5m2", 8),
+    _float(0x76, "float8_e5m2fnuz", 8),
+    _float(0x77, "float8_e8m0fnu", 8),
+)
+BY_ID: Final = {dtype.id: dtype for dtype in DTYPES}
+BY_NAME: Final = {dtype.name: dtype for dtype in DTYPES}
+
+_BUILTIN: Final = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)")
+
+
+@cache
+def _numpy(memory: str) -> np.dtype[Any]:
+    if _BUILTIN.fullmatch(memory):
+        return np.dtype(memory)
+    import ml_dtypes
+
+    return np.dtype(getattr(ml_dtypes, memory))
+
+
+def named(name: str) -> DType:
+    """Return the element type called `name`; ValueError if there is none."""
+    if name not in BY_NAME:
+        raise ValueError(f"no dtype is called {name!r}; there are {', '.join(BY_NAME)}")
+    return BY_NAME[name]
+
+
+@cache
+def of_numpy(dtype: np.dtype[Any]) -> DType:
+    """Return the element type that holds a numpy array's cells; TypeError if none does."""
+    found = BY_NAME.get(dtype.name)
+    if found is None or found.memory != found.name:
+        raise TypeError(f"arrays of {dtype} cannot be stored; the dtypes are {', '.join(BY_NAME)}")
+    return found
+
+
+def count(shape: Sequence[int]) -> int:
+    """Return the number of elements, in unbounded integers."""
+    return math.prod(shape)
+
+
+def check_shape(shape: Sequence[int], dtype: DType | None) -> None:
+    """Check that sizes stay below 2^62 even where a dimension of zero would hide the others."""
+    bits = 128 if dtype is None else dtype.bits
+    if math.prod(max(dim, 1) for dim in shape) * -(-bits // BYTE) >= MAX_U64:
+        raise Invalid("bad-shape", f"a tensor of shape {tuple(shape)} passes 2^62 bytes")
+
+
+def packed_size(cells: int, bits: int) -> int:
+    """Return the bytes of so many packed cells."""
+    return -(-cells * bits // BYTE)
+
+
+def to_cells(array: Array, dtype: DType) -> Array:
+    """Return the bit patterns of a flat array as unsigned integers, one a cell.
+
+    Cells under a byte are zero-extended; 128-bit ones are two cells.
+
+    Raises:
+        Invalid: a cell does not fit its dtype.
+    """
+    if not dtype.packed:
+        return array.view(dtype.uint)
+    cells = array.view(np.uint8)
+    high = 1 << (dtype.bits - 1)
+    if dtype.memory != dtype.name:
+        values = array.view(dtype.numpy)
+        low, top = (-high, high) if dtype.family == "int" else (0, 2 * high)
+        if values.size and (int(values.min()) < low or int(values.max()) >= top):
+            raise Invalid("bad-value", f"a cell is out of the range of {dtype.name}")
+    if dtype.family == "int":
+        return cells & (2 * high - 1)  # two's complement: the low bits
+    if cells.size and cells.max() >= 2 * high:
+        raise Invalid("bad-value", f"a cell of {dtype.name} has bits beyond its width")
+    return cells
+
+
+def from_cells(cells: Array, dtype: DType, out: Array) -> None:
+    """Write bit patterns, as `to_cells` gives them, into a flat array of the memory type."""
+    target = out.view(dtype.uint)
+    if dtype.family == "int" and dtype.packed and dtype.memory != dtype.name:
+        high = 1 << (dtype.bits - 1)
+        np.subtract((cells ^ high).view(np.int8), high, out=target.view(np.int8))
+    else:
+        target[:] = cells
+
+
+def integers(array: Array, dtype: DType) -> Array:
+    """Return bools or integers as a native numpy integer type of the same values."""
+    if dtype.family == "int" and dtype.packed:
+        high = 1 << (dtype.bits - 1)
+        cells = array.view(np.uint8) & (2 * high - 1)
+        return np.subtract((cells ^ high).view(np.int8), high, dtype=np.int8)
+    return array.view(np.uint8) if dtype.packed else array
+
+
+def _group(bits: int) -> tuple[int, int, np.dtype[Any]]:
+    """Return how many cells fill whole bytes, how many bytes, and a word that holds them."""
+    cells = BYTE // math.gcd(bits, BYTE)
+    width = bits * cells // BYTE
+    return cells, width, np.dtype("u1" if width == 1 else "<u8")
+
+
+def pack(cells: Array, bits: int) -> Array:
+    """Pack narrow cells (uint8, below 2^bits) into bytes, the first cell in the lowest bits."""
+    group, width, word = _group(bits)
+    lanes = np.zeros((-(-len(cells) // group), group), np.uint8)
+    lanes.reshape(-1)[: len(cells)] = cells
+    words = np.zeros(len(lanes), word)
+    for lane in range(group):
+        words |= lanes[:, lane].astype(word) << word.type(bits * lane)
+    packed = words.view(np.uint8).reshape(len(words), -1)[:, :width].reshape(-1)
+    return packed[: packed_size(len(cells), bits)]
+
+
+def unpack(data: Array, size: int, bits: int) -> Array:
+    """Return `size` narrow cells out of packed bytes.
+
+    Raises:
+        NnpackError: the unused bits behind the last cell are not zero.
+    """
+    spare = len(data) * BYTE - size * bits
+    if spare and int(data[-1]) >> (BYTE - spare):
+        raise error("bad-value", "unused bits behind the last cell are not zero")
+    group, width, word = _group(bits)
+    words = np.zeros((-(-len(data) // width), word.itemsize), np.uint8)
+    whole = len(data) // width
+    words[:whole, :width] = data[: whole * width].reshape(whole, width)
+    words[whole:, : len(data) - whole * width] = data[whole * width :]
+    lanes = words.view(word).reshape(-1)
+    cells = np.empty((len(lanes), group), np.uint8)
+    mask = word.type((1 << bits) - 1)
+    for lane in range(group):
+        cells[:, lane] = (lanes >> word.type(bits * lane)) & mask
+    return cells.reshape(-1)[:size]

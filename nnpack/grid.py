@@ -1,0 +1,138 @@
+"""Grids of groups: which scale or table belongs to which element (SPEC 8.5 and 8.6)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from nnpack.abc import PIECE
+from nnpack.dtypes import Array
+from nnpack.errors import Invalid
+
+Expand = Callable[[int, int], Array]
+"""expand(start, stop): for each element of a range of the flattened tensor, its group's value."""
+ReadGrid = Callable[[int, int], Array]
+"""read(start, stop): values of a range of the flattened grid."""
+
+
+def grid_shape(shape: Sequence[int], block: Sequence[int]) -> tuple[int, ...]:
+    """Return the number of groups along each axis; a block of 0 is the whole axis.
+
+    Raises:
+        Invalid: a block that is not below its dimension, or not one for each axis.
+    """
+    if len(block) != len(shape):
+        raise Invalid("bad-shape", f"{len(block)} block sizes for {len(shape)} axes")
+    for size, dim in zip(block, shape, strict=True):
+        if size and not 1 <= size < dim:
+            raise Invalid(
+                "bad-value", f"a block of {size} along an axis of {dim}: 0 means the whole axis"
+            )
+    return tuple(-(-dim // size) if size else 1 for size, dim in zip(block, shape, strict=True))
+
+
+def infer_block(shape: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
+    """Return the block sizes that give this grid, where each divides exactly; ValueError if not."""
+    if len(grid) != len(shape) or any(
+        groups != 1 and (not groups or dim % groups)
+        for dim, groups in zip(shape, grid, strict=False)
+    ):
+        raise ValueError(
+            f"a grid of shape {tuple(grid)} does not divide codes of shape {tuple(shape)}: "
+            "pass block="
+        )
+    return tuple(0 if groups == 1 else dim // groups
+                 for dim, groups in zip(shape, grid, strict=True))  # fmt: skip
+
+
+class Grid:
+    """Maps ranges of elements to groups.
+
+    Args:
+        shape: of the elements.
+        block: sizes along each axis, 0 for the whole axis.
+        index: with `axis`, the group along that axis of each position, in place of
+            position // block.
+        axis: that axis.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        block: tuple[int, ...],
+        index: Array | None = None,
+        axis: int = 0,
+    ) -> None:
+        """Take the geometry, checked before."""
+        self.shape, self.block = shape, block
+        self.grid = grid_shape(shape, block)
+        self.index, self.axis = index, axis
+
+    def window(self, start: int, stop: int, read: ReadGrid) -> Expand:
+        """Read the grid values that elements [start, stop) need, and return how to expand them."""
+        width = self.shape[-1] if self.shape else 1
+        groups = self.grid[-1] if self.grid else 1
+        first, last = self._grid_rows(start // width, -(-stop // width))
+        values = read(first * groups, last * groups).reshape(-1, groups)
+
+        def expand(a: int, b: int) -> Array:
+            row, end = a // width, -(-b // width)
+            if end - row > 1 and width > PIECE:  # rows too long to be had whole
+                cut = (row + 1) * width
+                return np.concatenate([expand(a, cut), expand(cut, b)])
+            left, right = (a - row * width, b - row * width) if end - row == 1 else (0, width)
+            picked = values[self._groups_of_rows(row, end) - first]
+            flat = self._along_row(picked, left, right).reshape(-1)
+            return flat if end - row == 1 else flat[a - row * width : b - row * width]
+
+        return expand
+
+    def _grid_rows(self, row: int, end: int) -> tuple[int, int]:
+        """Bound the rows of the grid (all axes but the last) that rows of elements need."""
+        total = math.prod(self.grid[:-1])
+        if len(self.shape) < 2 or (self.index is not None and self.axis == 0):
+            return 0, total
+        inner = math.prod(self.shape[1:-1])
+        block = self.block[0] or max(self.shape[0], 1)
+        per_group = total // self.grid[0]
+        return row // inner // block * per_group, ((end - 1) // inner // block + 1) * per_group
+
+    def _groups_of_rows(self, row: int, end: int) -> Array:
+        """Return the grid row of each row of elements."""
+        if len(self.shape) < 2:
+            return np.zeros(end - row, np.int64)
+        found = np.zeros(end - row, np.int64)
+        places = np.unravel_index(np.arange(row, end), self.shape[:-1])
+        for axis, place in enumerate(places):
+            found *= self.grid[axis]
+            if self.index is not None and axis == self.axis:
+                found += self.index[place]
+            elif self.block[axis]:
+                found += place // self.block[axis]
+        return found
+
+    def _along_row(self, values: Array, left: int, right: int) -> Array:
+        """Expand rows of group values to columns [left, right) of the elements."""
+        if self.index is not None and self.axis == len(self.shape) - 1:
+            return values[:, self.index[left:right]]
+        block = self.block[-1] if self.block else 0
+        if not block:
+            return np.repeat(values, right - left, axis=1)
+        first = left // block
+        wide = np.repeat(values[:, first : -(-right // block)], block, axis=1)
+        return wide[:, left - first * block : right - first * block]
+
+
+def flat_window(block: int, start: int, stop: int, read: ReadGrid) -> Expand:
+    """As `Grid.window`, for blocks that run over the flattened tensor."""
+    first = start // block
+    values = read(first, -(-stop // block))
+
+    def expand(a: int, b: int) -> Array:
+        group = a // block
+        wide = np.repeat(values[group - first : -(-b // block) - first], block)
+        return wide[a - group * block : b - group * block]
+
+    return expand

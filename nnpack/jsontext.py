@@ -1,0 +1,112 @@
+"""Strict JSON (SPEC 12.1): one meaning for every reader."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, Final
+
+from nnpack.errors import Invalid
+from nnpack.limits import MAX_JSON_DEPTH, MAX_JSON_INT
+
+_STRUCTURE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_MAX_DIGITS: Final = len(str(MAX_JSON_INT)) + 1
+
+
+def parse(data: bytes | memoryview) -> dict[str, Any]:
+    """Return the JSON object that the bytes are; Invalid("bad-json") if they are not strict JSON."""
+    try:
+        text = bytes(data).decode()
+    except UnicodeDecodeError as bad:
+        raise Invalid("bad-json", f"not UTF-8: {bad.reason}") from bad
+    _check_depth(text)
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_no_constant, parse_int=_int,
+            parse_float=_float,
+        )  # fmt: skip
+    except json.JSONDecodeError as bad:
+        raise Invalid("bad-json", f"not JSON: {bad}") from bad
+    if not isinstance(value, dict):
+        raise Invalid("bad-json", "the JSON text is not an object")
+    if "\\u" in text:  # only an escape can make half a surrogate pair
+        check(value)
+    return value
+
+
+def pack(value: dict[str, Any]) -> bytes:
+    """Return a JSON object as text; ValueError or TypeError if it cannot be strict JSON."""
+    check(value)
+    if not isinstance(value, dict):
+        raise TypeError(f"a JSON object is a dict, not {type(value).__name__}")
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def check(value: Any, depth: int = 1) -> None:
+    """Check that a value is one that strict JSON can hold."""
+    if depth > MAX_JSON_DEPTH:
+        raise Invalid("bad-json", f"JSON nested more than {MAX_JSON_DEPTH} deep")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"a JSON key is a str, not {key!r}")
+            check(key, depth)
+            check(item, depth + 1) if isinstance(item, dict | list) else check(item, depth)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            check(item, depth + 1) if isinstance(item, dict | list | tuple) else check(item, depth)
+    elif isinstance(value, str):
+        if _SURROGATE.search(value):
+            raise Invalid("bad-json", f"half a surrogate pair in {value!a}")
+    elif isinstance(value, bool) or value is None:
+        pass
+    elif isinstance(value, int):
+        if abs(value) > MAX_JSON_INT:
+            raise Invalid("bad-json", f"the integer {value} is beyond ±(2^53 − 1)")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise Invalid("bad-json", f"JSON has no {value}")
+    else:
+        raise TypeError(f"JSON has no {type(value).__name__}: {value!r}")
+
+
+def _check_depth(text: str) -> None:
+    """Count the nesting before a recursive parser sees it."""
+    depth = 0
+    for match in _STRUCTURE.finditer(text):
+        mark = match.group()
+        if mark in "[{":
+            depth += 1
+            if depth > MAX_JSON_DEPTH:
+                raise Invalid("bad-json", f"JSON nested more than {MAX_JSON_DEPTH} deep")
+        elif mark in "]}":
+            depth -= 1
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise Invalid("bad-json", f"the key {twice!a} stands twice in one object")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise Invalid("bad-json", f"JSON has no {name}")
+
+
+def _int(digits: str) -> int:
+    value = int(digits) if len(digits) <= _MAX_DIGITS else MAX_JSON_INT + 1
+    if abs(value) > MAX_JSON_INT:
+        raise Invalid("bad-json", f"an integer of {len(digits)} digits is beyond ±(2^53 − 1)")
+    return value
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise Invalid("bad-json", f"the number {digits[:32]} is not finite")
+    return value

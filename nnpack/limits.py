@@ -1,0 +1,92 @@
+"""Every bound on what a file may ask for, with its reason (SPEC 15)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from nnpack.errors import error
+
+# Limits of the format: a file beyond them is malformed.
+MAX_U64: Final = 2**62
+"""Bound of every 64-bit field: sums of two stay below 2^63, so signed arithmetic cannot wrap."""
+MAX_SECTIONS: Final = 2**24
+MAX_HEAD: Final = 64 << 20
+"""A head is held in memory whole; 64 MiB describe 2 TiB of bfloat16 in the largest blocks."""
+MAX_NAME: Final = 1024
+MAX_RANK: Final = 32
+"""What numpy 1 holds."""
+MAX_DEPTH: Final = 8
+"""Three levels of quantization over a codebook over csr need five."""
+MAX_NODES: Final = 64
+MAX_PARTS: Final = 63
+MAX_PLANES: Final = 8
+MAX_PLANE_BLOCK: Final = 8 << 20
+"""Decoders hold a whole plane-block."""
+MAX_VECTOR: Final = 65536
+MAX_WINDOW: Final = 8 << 20
+"""The zstd window that RFC 9659 lets every decoder have."""
+MIN_BLOCK_LOG2: Final = 10
+MAX_BLOCK_LOG2: Final = 20
+MAX_JSON_DEPTH: Final = 32
+MAX_JSON_INT: Final = 2**53 - 1
+"""The integers that every JSON reader keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the caller allows a file to cost. Only the caller can raise a limit, never a file.
+
+    Attributes:
+        directory_bytes: stored and decoded size of the directory.
+        sections: number of sections.
+        json_bytes: decoded size of the metadata, and of each graph.
+        tensor_bytes: charge of one tensor: the decoded size of all its nodes (SPEC 8.1).
+        memory: charge of one request; None is 80 % of what the process can still get.
+        expansion_bytes: a request above this size ...
+        expansion_ratio: ... may not be more than this many times its stored bytes.
+    """
+
+    directory_bytes: int = 64 << 20
+    sections: int = 1 << 20
+    json_bytes: int = 16 << 20
+    tensor_bytes: int = 1 << 40
+    memory: int | None = None
+    expansion_bytes: int = 4 << 30
+    expansion_ratio: int = 1000
+
+    def check(self, name: str, value: int, what: str) -> None:
+        """Raise `LimitError` if `value` passes the limit called `name`."""
+        allowed = getattr(self, name)
+        if value > allowed:
+            raise error(
+                "limit-exceeded",
+                f"{what} is {value:,}, the limit {name} is {allowed:,}; "
+                f"if you trust this file, pass limits=Limits({name}={value})",
+            )
+
+    def check_charge(self, charge: int, stored: int, available: int) -> None:
+        """Check what one request costs before anything is allocated for it.
+
+        Args:
+            charge: decoded bytes that the request needs.
+            stored: bytes that it reads from the file.
+            available: the memory budget where `memory` is None.
+        """
+        self.check("tensor_bytes", charge, "decoded size")
+        budget = available if self.memory is None else self.memory
+        if charge > budget:
+            raise error(
+                "limit-exceeded",
+                f"the request needs {charge:,} bytes, the memory budget is {budget:,}; "
+                f"read slices, or pass limits=Limits(memory={charge})",
+            )
+        if charge > self.expansion_bytes and charge > self.expansion_ratio * max(stored, 1):
+            raise error(
+                "limit-exceeded",
+                f"{stored:,} stored bytes expand to {charge:,}; if you trust this file, "
+                f"pass limits=Limits(expansion_bytes={charge})",
+            )
+
+
+DEFAULT_LIMITS: Final = Limits()

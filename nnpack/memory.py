@@ -1,0 +1,28 @@
+"""How much memory the process can still get."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+SHARE: Final = 0.8
+"""Of what is available; the rest is for everything else."""
+UNKNOWN: Final = 1 << 40
+
+
+def available_memory() -> int:
+    """Return the default memory budget in bytes: the kernel's estimate, or the cgroup's rest."""
+    found = [UNKNOWN]
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            found.append(int(line.split()[1]) << 10)
+    limit, used = _read("/sys/fs/cgroup/memory.max"), _read("/sys/fs/cgroup/memory.current")
+    if limit.strip().isdecimal() and used.strip().isdecimal():
+        found.append(max(int(limit) - int(used), 0))
+    return int(SHARE * min(found))
+
+
+def _read(path: str) -> str:
+    """Return a small system file, or nothing where there is none."""
+    file = Path(path)
+    return file.read_text() if file.is_file() else ""

@@ -1,0 +1,46 @@
+"""One cell among a node's parameters: of a constant, and what csr does not store (SPEC 8.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nnpack.dtypes import Array, DType, from_cells, pack, packed_size, to_cells, unpack
+from nnpack.errors import Invalid
+from nnpack.wire import Cursor, pad8
+
+
+def one_cell(value: Any, dtype: DType) -> Array:
+    """Return a value as an array of one cell; ValueError if it is not one or does not fit."""
+    array = np.asarray(value)
+    if array.size != 1:
+        raise Invalid("bad-value", f"one element is needed, not {array.size}")
+    if array.dtype == dtype.numpy:
+        cell = array.reshape(1).copy()
+    else:
+        wide = np.float64 if dtype.family == "float" else None
+        cell = array.reshape(1).astype(wide or array.dtype).astype(dtype.numpy)
+        same = cell.astype(array.dtype) == array if array.dtype.kind != "V" else [False]
+        if not bool(np.all(same)):
+            raise Invalid("bad-value", f"{value!r} is not exactly one {dtype.name}")
+    to_cells(cell, dtype)
+    return cell
+
+
+def cell_bytes(cell: Array, dtype: DType) -> bytes:
+    """Return the cell packed, and zeros to 8 bytes."""
+    raw = pack(to_cells(cell, dtype), dtype.bits) if dtype.packed else cell.view(np.uint8)
+    return pad8(raw.tobytes())
+
+
+def read_cell(parameters: Cursor, dtype: DType) -> Array:
+    """Read a cell as `cell_bytes` writes it."""
+    raw = np.frombuffer(parameters.take(packed_size(1, dtype.bits), "a cell"), np.uint8)
+    parameters.zeros_to_8("a cell")
+    cell = np.empty(1, dtype.numpy)
+    if dtype.packed:
+        from_cells(unpack(raw, 1, dtype.bits), dtype, cell)
+    else:
+        cell.view(np.uint8)[:] = raw
+    return cell

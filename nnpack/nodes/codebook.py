@@ -1,0 +1,202 @@
+"""Codebook: indices into a table of shared values, or one table a group."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+
+from nnpack.abc import Fill, Node, pieces, read_range
+from nnpack.dtypes import Array, DType, count, integers
+from nnpack.errors import Invalid
+from nnpack.grid import Grid, grid_shape, infer_block
+from nnpack.limits import MAX_RANK, MAX_VECTOR
+from nnpack.nodes.dense import as_node
+from nnpack.wire import Cursor
+
+_HEAD: Final = struct.Struct("<II")
+INDEX_BITS: Final = 32
+
+
+class Codebook(Node):
+    """element = table[group, index] (SPEC 8.5).
+
+    Args:
+        table: [K] or, with `block`, grid + [K]; with `vector_axis` a last axis of V elements more.
+        indices: unsigned, in the tensor's shape; with `vector_axis` that axis is V times shorter.
+        block: elements that share a table along each axis, 0 for the whole axis; None: one table
+            for all, or what the table's shape says where it divides exactly.
+        vector_axis: the axis along which one index stands for V elements.
+
+    Raises:
+        ValueError: the parts do not fit each other.
+    """
+
+    __slots__ = ("block", "indices", "table", "vector_axis", "vector_length")
+
+    id: ClassVar[int] = 4
+    name: ClassVar[str] = "codebook"
+    roles: ClassVar[Mapping[int, str]] = {1: "table", 2: "indices"}
+
+    table: Node
+    indices: Node
+    block: tuple[int, ...]
+    vector_length: int
+    vector_axis: int | None
+
+    def __init__(
+        self,
+        table: Any,
+        indices: Any,
+        *,
+        block: Sequence[int] | None = None,
+        vector_axis: int | None = None,
+    ) -> None:
+        """Check that the parts fit each other."""
+        table, indices = as_node(table), as_node(indices)
+        rank = len(indices.shape)
+        own = 1 if vector_axis is None else 2
+        vector = 1 if vector_axis is None else table.shape[-1] if table.shape else 0
+        if len(table.shape) == own:
+            table = _reshaped(table, (*[1] * rank, *table.shape))
+        shape = _whole(indices.shape, vector, vector_axis)
+        grid = table.shape[: len(table.shape) - own]
+        if block is None:
+            block = infer_block(shape, grid)
+        self._build(shape, table, indices, tuple(int(b) for b in block), vector, vector_axis)
+        if self.in_memory:
+            self.check_contents()
+
+    def _build(self, shape: tuple[int, ...], table: Node, indices: Node, block: tuple[int, ...],
+               vector: int, axis: int | None) -> None:  # fmt: skip
+        if not indices.cell.is_unsigned or indices.cell.bits > INDEX_BITS:
+            raise Invalid("bad-dtype", f"indices of {indices.dtype}: uint1 to uint32 are needed")
+        if len(shape) > MAX_RANK - (1 if axis is None else 2):
+            raise Invalid("bad-shape", f"a codebook of rank {len(shape)}")
+        if not 1 <= vector <= MAX_VECTOR or (axis is None) != (vector == 1):
+            raise Invalid("bad-value", f"a vector length of {vector}")
+        grid = grid_shape(shape, block)
+        if axis is not None and (
+            not 0 <= axis < len(shape) or shape[axis] % vector or block[axis] % vector
+        ):
+            raise Invalid("bad-value", f"vectors of {vector} do not divide axis {axis} of {shape}")
+        if _whole(indices.shape, vector, axis) != shape:
+            raise Invalid("bad-shape", f"indices of shape {indices.shape} for {shape}")
+        tail = table.shape[len(grid) :]
+        if table.shape[: len(grid)] != grid or tail[1:] != (() if axis is None else (vector,)):
+            raise Invalid("bad-shape", f"a table of shape {table.shape} for a grid of {grid}")
+        if not tail or not 1 <= tail[0] <= 1 << indices.cell.bits:
+            raise Invalid("bad-shape", f"a table of shape {table.shape} for {indices.dtype}")
+        self._set(shape=shape, dtype=table.dtype, table=table, indices=indices, block=block,
+                  vector_length=vector, vector_axis=axis)  # fmt: skip
+
+    def parameters(self) -> bytes:
+        """Vector length, vector axis, block."""
+        return _HEAD.pack(self.vector_length, self.vector_axis or 0) + struct.pack(
+            f"<{len(self.block)}Q", *self.block
+        )
+
+    @classmethod
+    def from_parts(cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor,
+                   parts: dict[int, Node]) -> Self:  # fmt: skip
+        """Read vector length, vector axis, block."""
+        vector, axis = parameters.fields(_HEAD, "vector length and axis")
+        block = parameters.u64s(len(shape), "the block")
+        if vector == 1 and axis:
+            raise Invalid("bad-value", "a vector axis without vectors")
+        if parts[1].dtype != dtype.name:
+            raise Invalid("bad-dtype", f"a table of {parts[1].dtype} in a {dtype.name} codebook")
+        node = object.__new__(cls)
+        node._build(shape, parts[1], parts[2], block, vector, axis if vector != 1 else None)
+        return node
+
+    def check_contents(self) -> None:
+        """Check that every index is below K."""
+        for start, stop in pieces(0, self.indices.size, self.indices.grain):
+            self._checked(read_range(self.indices, start, stop))
+
+    def _checked(self, codes: Array) -> Array:
+        """Return indices as integers."""
+        index = integers(codes, self.indices.cell)
+        if int(index.max()) >= self.entries:
+            raise Invalid("bad-index", f"an index of {index.max()} into {self.entries} entries")
+        return index
+
+    @property
+    def entries(self) -> int:
+        """K: elements, or vectors, of one table."""
+        return self.table.shape[len(self.shape)]
+
+    @property
+    def _inner(self) -> int:
+        """Elements between neighbours of one vector."""
+        return 1 if self.vector_axis is None else count(self.shape[self.vector_axis + 1 :])
+
+    @property
+    def grain(self) -> int:
+        """Whole vectors, as many as the indices are best read in."""
+        slab = self._inner * self.vector_length
+        return max(slab, self.indices.grain * self.vector_length // slab * slab)
+
+    def window(self, start: int, stop: int) -> Fill:
+        """Look indices up; a slab is the elements that one run of `inner` indices stands for."""
+        inner, vector, entries = self._inner, self.vector_length, self.entries
+        slab = inner * vector
+        first, last = start // slab * inner, -(-stop // slab) * inner
+        block = [*self.block]
+        if self.vector_axis is not None:
+            block[self.vector_axis] //= vector
+        grid = Grid(self.indices.shape, tuple(block))
+        tables: list[tuple[int, Array]] = []
+
+        def groups(low: int, high: int) -> Array:
+            cells = read_range(self.table, low * entries * vector, high * entries * vector)
+            tables.append((low, cells.view(np.uint8).reshape((high - low) * entries, vector, -1)))
+            return np.arange(low, high)
+
+        expand = grid.window(first, last, groups)
+        ((lowest, table),) = tables
+        read = self.indices.window(first, last)
+        single = len(table) == entries
+        rows = table.view(np.dtype((np.void, table.shape[1] * table.shape[2]))).reshape(-1)
+
+        def fill(a: int, b: int, out: Array) -> None:
+            low, high = a // slab, -(-b // slab)
+            codes = np.empty((high - low) * inner, self.indices.cell.numpy)
+            read(low * inner, high * inner, codes)
+            index = self._checked(codes)
+            if not single:
+                group = expand(low * inner, high * inner) - lowest
+                index = group * entries + index
+            found = _take(rows, index)
+            if inner > 1 and vector > 1:
+                found = found.view(np.uint8).reshape(high - low, inner, vector, -1)
+                found = np.ascontiguousarray(found.transpose(0, 2, 1, 3))
+            flat = found.reshape(-1).view(np.uint8).reshape((high - low) * slab, -1)
+            out.view(np.uint8).reshape(b - a, -1)[:] = flat[a - low * slab : b - low * slab]
+
+        return fill
+
+
+def _take(rows: Array, index: Array) -> Array:
+    """Gather rows, moved as integers where they have the width of one; indices are checked."""
+    size = rows.dtype.itemsize
+    if size in {1, 2, 4, 8}:
+        rows = rows.view(np.dtype(f"u{size}"))
+    return np.take(rows, index, mode="wrap" if rows.dtype.kind == "u" else "raise")
+
+
+def _whole(indices: tuple[int, ...], vector: int, axis: int | None) -> tuple[int, ...]:
+    """Return the tensor's shape for that of the indices."""
+    if axis is None or not 0 <= axis < len(indices):
+        return indices
+    return (*indices[:axis], indices[axis] * vector, *indices[axis + 1 :])
+
+
+def _reshaped(node: Node, shape: tuple[int, ...]) -> Node:
+    """Return an in-memory leaf in another shape; other kinds must have the right one."""
+    if node.name != "dense" or not node.in_memory:
+        raise ValueError(f"a table that is not an array must have the shape {shape}")
+    return type(node)(node.array.reshape(shape), node.dtype)  # type: ignore[attr-defined,call-arg]

@@ -1,0 +1,280 @@
+"""CSR: only some elements stored, with their places; the rest is the fill cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+
+import numpy as np
+
+from nnpack.abc import PIECE, Fill, Node, read_range
+from nnpack.dtypes import Array, DType, check_shape, count, integers
+from nnpack.errors import Invalid
+from nnpack.limits import MAX_RANK
+from nnpack.nodes.cell import cell_bytes, one_cell, read_cell
+from nnpack.nodes.dense import Dense, as_node
+from nnpack.wire import U64, Cursor
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+POSITION_BITS: Final = 32
+
+
+class Csr(Node):
+    """Compressed sparse rows (SPEC 8.4). An element may be left out only if it is `fill`, bit for
+    bit: −0.0 and NaN are stored.
+
+    Args:
+        counts: stored elements of each row; unsigned, [rows].
+        gaps: column − column before − 1, and the column itself for a row's first; unsigned, [nnz].
+        values: the stored elements, [nnz].
+        shape: of the dense tensor.
+        fill: the element everywhere else.
+        row_length: elements of a row, by default the last dimension; the last row may be short.
+            For N:M sparsity it is M.
+
+    Raises:
+        ValueError: the parts do not fit each other.
+    """
+
+    __slots__ = ("counts", "fill", "gaps", "row_length", "values")
+
+    id: ClassVar[int] = 3
+    name: ClassVar[str] = "csr"
+    roles: ClassVar[Mapping[int, str]] = {1: "counts", 2: "gaps", 3: "values"}
+
+    counts: Node
+    gaps: Node
+    values: Node
+    fill: Array
+    """The cell that is not stored, an array of shape (1,)."""
+    row_length: int
+
+    def __init__(
+        self,
+        counts: Any,
+        gaps: Any,
+        values: Any,
+        shape: Sequence[int],
+        fill: Any = 0,
+        row_length: int | None = None,
+    ) -> None:
+        """Check that the parts fit each other."""
+        shape = tuple(int(dim) for dim in shape)
+        values = as_node(values)
+        row = max(shape[-1] if shape else 1, 1) if row_length is None else row_length
+        cell = one_cell(fill, values.cell)
+        self._build(shape, as_node(counts), as_node(gaps), values, cell, row)
+        if self.in_memory:
+            self.check_contents()
+
+    def _build(self, shape: tuple[int, ...], counts: Node, gaps: Node, values: Node,
+               fill: Array, row_length: int) -> None:  # fmt: skip
+        if len(shape) > MAX_RANK or any(dim < 0 for dim in shape):
+            raise Invalid("bad-shape", f"no tensor has the shape {shape}")
+        check_shape(shape, values.cell)
+        if row_length < 1 or (not shape and row_length != 1):
+            raise Invalid("bad-value", f"a row length of {row_length}")
+        rows = -(-count(shape) // row_length)
+        for part, what in ((counts, "counts"), (gaps, "gaps")):
+            if not part.cell.is_unsigned or part.cell.bits > POSITION_BITS:
+                raise Invalid("bad-dtype", f"{what} of {part.dtype}: uint1 to uint32 are needed")
+            if part.name not in {"dense", "constant"}:
+                raise Invalid("bad-node", f"{what} of kind {part.name}: dense or constant")
+        if counts.shape != (rows,):
+            raise Invalid("bad-shape", f"counts of shape {counts.shape} for {rows} rows")
+        if len(gaps.shape) != 1 or gaps.shape != values.shape or gaps.size > count(shape):
+            raise Invalid("bad-shape", f"gaps {gaps.shape} and values {values.shape} of {shape}")
+        self._set(shape=shape, dtype=values.dtype, counts=counts, gaps=gaps, values=values,
+                  fill=fill, row_length=row_length)  # fmt: skip
+
+    @classmethod
+    def from_numpy(cls, array: Any, fill: Any = 0, row_length: int | None = None) -> Csr:
+        """Store the elements of a dense array whose bits differ from those of `fill`."""
+        array = Dense(array).array
+        cell = one_cell(fill, Dense(array).cell)
+        bits = array.reshape(-1, 1).view(np.uint8).reshape(array.size, array.itemsize)
+        flat = np.flatnonzero((bits != cell.view(np.uint8)).any(axis=1))
+        row = max(array.shape[-1] if array.ndim else 1, 1) if row_length is None else row_length
+        values = array.reshape(-1)[flat]
+        return cls._from_flat(flat, values, array.shape, cell, row)
+
+    @classmethod
+    def from_arrays(cls, indptr: Any, indices: Any, data: Any, shape: Sequence[int]) -> Csr:
+        """Take the usual three arrays of a matrix; rows may be unsorted, but no place is twice.
+
+        Args:
+            indptr: [rows + 1] where each row starts in the others.
+            indices: [nnz] columns.
+            data: [nnz] elements; explicit zeros stay stored.
+            shape: (rows, columns).
+        """
+        indptr, indices = np.asarray(indptr, np.int64), np.asarray(indices, np.int64)
+        data = np.asarray(data)
+        rows, columns = (int(dim) for dim in shape)
+        counts = np.diff(indptr)
+        if len(indptr) != rows + 1 or indptr[0] != 0 or (counts < 0).any():
+            raise ValueError(f"indptr does not ascend from 0 over {rows} rows")
+        if not len(indices) == len(data) == indptr[-1]:
+            raise ValueError(f"{len(indices)} indices and {len(data)} data, indptr ends at "
+                             f"{indptr[-1]}")  # fmt: skip
+        if len(indices) and not 0 <= indices.min() <= indices.max() < columns:
+            raise ValueError(f"a column is out of range [0, {columns})")
+        flat = np.repeat(np.arange(rows), counts) * columns + indices
+        order = np.argsort(flat, kind="stable")
+        flat = flat[order]
+        if (np.diff(flat) == 0).any():
+            raise ValueError("a place is stored twice: sum the duplicates first")
+        zero = np.zeros(1, data.dtype)
+        return cls._from_flat(flat, data[order], (rows, columns), zero, max(columns, 1))
+
+    @classmethod
+    def from_scipy(cls, matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> Csr:
+        """Take a scipy sparse matrix of any format."""
+        rows = matrix.tocsr()
+        return cls.from_arrays(rows.indptr, rows.indices, rows.data, rows.shape)
+
+    @classmethod
+    def _from_flat(cls, flat: Array, values: Array, shape: Sequence[int], fill: Array,
+                   row_length: int) -> Csr:  # fmt: skip
+        """Build from ascending positions in the flattened tensor."""
+        rows = -(-count(shape) // row_length)
+        row, column = np.divmod(flat, row_length)
+        counts = np.bincount(row, minlength=rows).astype(np.int64)
+        gaps = column.copy()
+        gaps[1:] -= np.where(row[1:] == row[:-1], column[:-1] + 1, 0)
+        return cls(_narrow(counts), _narrow(gaps), values, shape, fill, row_length)
+
+    def parameters(self) -> bytes:
+        """Row length and fill cell."""
+        return U64.pack(self.row_length) + cell_bytes(self.fill, self.cell)
+
+    @classmethod
+    def from_parts(cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor,
+                   parts: dict[int, Node]) -> Self:  # fmt: skip
+        """Read row length and fill cell."""
+        (row_length,) = parameters.u64s(1, "the row length")
+        fill = read_cell(parameters, dtype)
+        if parts[3].dtype != dtype.name:
+            raise Invalid("bad-dtype", f"values of {parts[3].dtype} in a csr of {dtype.name}")
+        node = object.__new__(cls)
+        node._build(shape, parts[1], parts[2], parts[3], fill, row_length)
+        return node
+
+    @property
+    def rows(self) -> int:
+        """Number of rows; they need not be those of the shape."""
+        return -(-self.size // self.row_length)
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored elements."""
+        return self.values.size
+
+    @property
+    def indptr(self) -> Array:
+        """[rows + 1] int64: where each row starts among the values."""
+        indptr = np.zeros(self.rows + 1, np.int64)
+        np.cumsum(integers(self.counts.to_numpy(), self.counts.cell), out=indptr[1:])
+        return indptr
+
+    @property
+    def indices(self) -> Array:
+        """[nnz] int64: the column of each stored element."""
+        runs = [columns for _, _, _, columns in self._runs(0, self.rows)]
+        return np.concatenate(runs) if runs else np.zeros(0, np.int64)
+
+    def to_scipy(self) -> scipy.sparse.csr_array:
+        """Return a scipy csr_array; ValueError unless a matrix whose fill is zero (not −0.0)."""
+        if len(self.shape) != 2 or self.row_length != max(self.shape[1], 1):
+            raise ValueError(f"a csr of shape {self.shape} in rows of {self.row_length} is "
+                             "no matrix in its own rows")  # fmt: skip
+        if self.fill.view(np.uint8).any():
+            raise ValueError(f"scipy leaves out zeros, this value {self.fill[0]}")
+        import scipy.sparse
+
+        return scipy.sparse.csr_array(
+            (self.values.to_numpy(), self.indices, self.indptr), shape=self.shape
+        )
+
+    @property
+    def grain(self) -> int:
+        """A row: its columns follow from each other."""
+        return self.row_length
+
+    def _runs(self, first: int, last: int) -> Iterator[tuple[int, int, Array, Array]]:
+        """Walk rows [first, last) in runs of bounded memory, checking counts and columns.
+
+        Yields:
+            nnz start, nnz stop, the row and the column of each stored element between them.
+        """
+        total = self.nnz
+        start = self._stored_before(first) if first else 0
+        column = 0  # of the row that a run starts in, one past its last element
+        for low in range(first, last, PIECE):
+            high = min(low + PIECE, last)
+            counts = integers(read_range(self.counts, low, high), self.counts.cell)
+            ends = np.cumsum(counts, dtype=np.int64) + start
+            lengths = np.full(high - low, self.row_length, np.int64)
+            if high == self.rows:
+                lengths[-1] = self.size - (high - 1) * self.row_length
+            if (counts > lengths).any() or int(ends[-1]) > total:
+                raise Invalid("bad-index", "a count is more than its row or the values hold")
+            for a in range(start, int(ends[-1]), PIECE):
+                b = min(a + PIECE, int(ends[-1]))
+                rows = np.searchsorted(ends, np.arange(a, b), side="right")
+                gaps = integers(read_range(self.gaps, a, b), self.gaps.cell)
+                ahead = np.cumsum(gaps.astype(np.int64) + 1)
+                firsts = np.flatnonzero(np.diff(rows, prepend=-1))
+                if a > (ends[rows[0] - 1] if rows[0] else start):
+                    ahead += column  # the run continues a row
+                base = np.where(firsts > 0, ahead[firsts - 1], 0)
+                columns = ahead - 1 - np.repeat(base, np.diff(firsts, append=b - a))
+                if (columns >= lengths[rows]).any():
+                    raise Invalid("bad-index", "a column is beyond its row's end")
+                column = int(columns[-1]) + 1
+                yield a, b, rows + low, columns
+            start = int(ends[-1])
+        if last == self.rows and start != total:
+            raise Invalid("bad-index", f"counts sum to {start}, {total} values are stored")
+
+    def check_contents(self) -> None:
+        """Check counts and columns."""
+        for _ in self._runs(0, self.rows):
+            pass
+
+    def _stored_before(self, row: int) -> int:
+        """Sum the counts of the rows before."""
+        total = 0
+        for low in range(0, row, PIECE):
+            counts = integers(read_range(self.counts, low, min(low + PIECE, row)), self.counts.cell)
+            total += int(counts.sum(dtype=np.int64))
+        if total > self.nnz:
+            raise Invalid("bad-index", f"counts sum to more than {self.nnz} values")
+        return total
+
+    def window(self, start: int, stop: int) -> Fill:  # noqa: ARG002
+        """Lay the fill cell, then scatter what is stored."""
+        bits = self.fill.view(np.uint8)
+
+        def fill(a: int, b: int, out: Array) -> None:
+            target = out.view(np.uint8).reshape(b - a, len(bits))
+            target[:] = bits
+            for low, high, rows, columns in self._runs(
+                a // self.row_length, -(-b // self.row_length)
+            ):
+                place = rows * self.row_length + columns - a
+                values = read_range(self.values, low, high).view(np.uint8)
+                inside = (place >= 0) & (place < b - a)
+                target[place[inside]] = values.reshape(high - low, -1)[inside]
+
+        return fill
+
+
+def _narrow(numbers: Array) -> Array:
+    """Return non-negative integers in the smallest type of 8, 16 or 32 bits."""
+    top = int(numbers.max()) if numbers.size else 0
+    if top >= 1 << POSITION_BITS:
+        raise ValueError(f"a gap of {top} does not fit 32 bits: pass a smaller row_length")
+    return numbers.astype(np.uint8 if top < 1 << 8 else np.uint16 if top < 1 << 16 else np.uint32)

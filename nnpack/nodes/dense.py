@@ -1,0 +1,216 @@
+"""Dense: every element stored; the leaf that all other kinds end in."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+
+from nnpack.abc import Fill, Node
+from nnpack.dtypes import Array, DType, check_shape, count, named, of_numpy, to_cells
+from nnpack.errors import Invalid
+from nnpack.limits import MAX_RANK
+from nnpack.wire import Cursor
+
+
+class Source(Protocol):
+    """Where a leaf's cells come from: memory, something that can be sliced, or a file."""
+
+    in_memory: bool
+
+    @property
+    def grain(self) -> int:
+        """Cells that are best read together."""
+
+    def window(self, start: int, stop: int) -> Fill:
+        """Prepare to read cells [start, stop)."""
+
+
+class InMemory:
+    """Cells of a numpy array."""
+
+    in_memory = True
+    grain = 1
+
+    def __init__(self, array: Array) -> None:
+        """Hold a C-contiguous array."""
+        self.array = array
+
+    def window(self, start: int, stop: int) -> Fill:  # noqa: ARG002
+        """Copy bytes: an assignment of floats might change a NaN."""
+        flat = self.array.reshape(-1).view(np.uint8)
+        size = self.array.itemsize
+
+        def fill(a: int, b: int, out: Array) -> None:
+            out.view(np.uint8)[:] = flat[a * size : b * size]
+
+        return fill
+
+
+class Sliced:
+    """Cells of anything with a shape that slices into arrays: bigger than memory, perhaps."""
+
+    in_memory = False
+    grain = 1
+
+    def __init__(self, lazy: Any, shape: tuple[int, ...], memory: np.dtype[Any]) -> None:
+        """Hold what can be sliced into arrays of the memory type."""
+        self.lazy, self.shape, self.memory = lazy, shape, memory
+
+    def window(self, start: int, stop: int) -> Fill:  # noqa: ARG002
+        """Slice when asked."""
+
+        def fill(a: int, b: int, out: Array) -> None:
+            self._fill((), self.shape, a, b, out)
+
+        return fill
+
+    def _fill(self, prefix: tuple[Any, ...], shape: tuple[int, ...], start: int, stop: int,
+              out: Array) -> None:  # fmt: skip
+        """Read a flat range below an index prefix; a row longer than the range is cut further."""
+        row = count(shape[1:])
+        if not shape:
+            self._copy(self.lazy[prefix], 0, out)
+        elif row > stop - start:
+            for index in range(start // row, -(-stop // row)):
+                a, b = max(start, index * row), min(stop, (index + 1) * row)
+                self._fill((*prefix, index), shape[1:], a - index * row, b - index * row,
+                           out[a - start : b - start])  # fmt: skip
+        else:
+            first = start // row
+            rows = slice(first, -(-stop // row))
+            self._copy(self.lazy[(*prefix, rows)], start - first * row, out)
+
+    def _copy(self, piece: Any, skip: int, out: Array) -> None:
+        flat = np.ascontiguousarray(np.asarray(piece)).reshape(-1)
+        if flat.dtype != self.memory:
+            raise TypeError(f"a slice of a lazy array is {flat.dtype}, not {self.memory}")
+        out.view(np.uint8)[:] = flat[skip : skip + len(out)].view(np.uint8)
+
+
+class Dense(Node):
+    """All elements, in C order (SPEC 8.2).
+
+    Args:
+        array: a numpy array, what numpy makes into one, or anything with shape, dtype and slicing
+            that gives arrays (read piece by piece when it is written).
+        dtype: name of the element type where the array's does not tell it: 1-, 3-, 5-, 6- and
+            7-bit integers, which are (u)int8 in memory.
+
+    Raises:
+        TypeError: the array's type cannot be stored.
+        ValueError: a cell does not fit its dtype.
+    """
+
+    __slots__ = ("source",)
+
+    id: ClassVar[int] = 1
+    name: ClassVar[str] = "dense"
+
+    source: Source
+
+    def __init__(self, array: Any, dtype: str | None = None) -> None:
+        """Hold the array; it is not copied if it is in C order."""
+        lazy = not isinstance(array, np.ndarray | np.generic) and all(
+            hasattr(array, name) for name in ("shape", "dtype", "__getitem__")
+        )
+        if not lazy:
+            array = _little(np.asarray(array))
+        shape, cell = tuple(array.shape), _cell(array.dtype, dtype)
+        if len(shape) > MAX_RANK:
+            raise Invalid("bad-shape", f"rank {len(shape)} passes {MAX_RANK}")
+        check_shape(shape, cell)
+        source: Source
+        if lazy:
+            source = Sliced(array, shape, cell.numpy)
+        else:
+            array = array.view(cell.numpy)
+            if cell.packed:
+                _check_cells(array, cell)
+            source = InMemory(array)
+        self._set(shape=shape, dtype=cell.name, source=source)
+
+    @classmethod
+    def of_source(cls, source: Source, shape: tuple[int, ...], dtype: DType) -> Self:
+        """Return the leaf over cells that stand in a file."""
+        leaf = object.__new__(cls)
+        leaf._set(shape=shape, dtype=dtype.name, source=source)
+        return leaf
+
+    @property
+    def array(self) -> Array:
+        """The elements; the very array, if it is in memory."""
+        source = self.source
+        return source.array if isinstance(source, InMemory) else self.to_numpy()
+
+    @property
+    def grain(self) -> int:
+        """Cells of a stored block."""
+        return self.source.grain
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the cells are a numpy array."""
+        return self.source.in_memory
+
+    def parameters(self) -> bytes:
+        """Have none of their own: a leaf's are its stream's (SPEC 9.1)."""
+        return b""
+
+    @classmethod
+    def from_parts(cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor,
+                   parts: dict[int, Node]) -> Self:  # fmt: skip
+        """Cannot be: a leaf is made by `of_source`."""
+        raise TypeError("a dense node is made from its stream")
+
+    def window(self, start: int, stop: int) -> Fill:
+        """Read cells."""
+        return self.source.window(start, stop)
+
+    def to_numpy(self) -> Array:
+        """Return a copy of the elements."""
+        return self.array.copy() if self.in_memory else super().to_numpy()
+
+    def load(self) -> Self:
+        """Return the leaf with its cells in memory."""
+        if self.in_memory:
+            return self
+        return self.of_source(InMemory(self.to_numpy()), self.shape, self.cell)  # type: ignore[return-value]
+
+
+def _little(array: Array) -> Array:
+    """Return the array in C order and little-endian, bits kept."""
+    if array.dtype.byteorder == ">":
+        array = array.byteswap().view(array.dtype.newbyteorder("<"))
+    return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def _cell(memory: Any, name: str | None) -> DType:
+    """Return the element type of an array's dtype, or of its dtype's name, and a name."""
+    given = named(memory) if isinstance(memory, str) and name is None else None
+    if given is not None:
+        return given
+    try:
+        memory = np.dtype(memory)
+    except TypeError as bad:
+        raise TypeError(
+            f"arrays of {memory} cannot be stored; torch tensors: see nnpack.torch"
+        ) from bad
+    if name is None:
+        return of_numpy(memory)
+    cell = named(name)
+    if cell.numpy != memory and not (cell.packed and memory == np.uint8):
+        raise TypeError(f"{name} is {cell.numpy} in memory, not {memory}")
+    return cell
+
+
+def _check_cells(array: Array, cell: DType) -> None:
+    """Check narrow cells, in pieces that need little memory."""
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, 1 << 20):
+        to_cells(flat[start : start + (1 << 20)], cell)
+
+
+def as_node(value: Any) -> Node:
+    """Return a value as it is, and anything else as `Dense`."""
+    return value if isinstance(value, Node) else Dense(value)

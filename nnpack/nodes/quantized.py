@@ -1,0 +1,290 @@
+"""Quantized: codes with a scale, and a zero point, bias or minimum."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+
+from nnpack.abc import Fill, Node, read_range
+from nnpack.dtypes import BY_ID, Array, DType, check_shape, integers, named
+from nnpack.errors import Invalid, error
+from nnpack.grid import Expand, Grid, flat_window, grid_shape, infer_block
+from nnpack.limits import MAX_U64
+from nnpack.nodes.dense import Dense, as_node
+from nnpack.wire import Cursor
+
+FLAT, DIVIDE = 1, 2
+_HEAD: Final = struct.Struct("<BBB5s")
+RESULTS: Final = ("float16", "bfloat16", "float32")
+STEPS: Final = ("float16", "bfloat16")
+NAN_BITS: Final = {"float16": 0x7E00, "bfloat16": 0x7FC0, "float32": 0x7FC00000}
+"""The positive quiet NaN with payload zero, which every NaN of arithmetic becomes."""
+EXACT_BITS: Final = 16
+"""Integers up to this width subtract exactly in 32 bits."""
+
+
+class Quantized(Node):
+    """(codes − zero) · scale, or codes · scale + bias, or codes · scale − min (SPEC 8.6).
+
+    One binary32 operation at a time, rounded to nearest even, and one rounding to `dtype`;
+    the difference of two integers is exact. Every NaN that comes out is the canonical one.
+
+    Args:
+        codes: bools, integers or floats of at most 32 bits.
+        scale: of the grid's shape, as are the next three; rank 0 is per tensor.
+        zero: subtracted from the codes first.
+        bias: added last.
+        min: subtracted last.
+        block: elements that share a scale along each axis, 0 for the whole axis; None: what the
+            scale's shape says, if each of its dimensions is 1 or divides the codes' exactly.
+        flat: blocks run over the flattened tensor; block is their one length.
+        group_index: [dim of group_axis] the group of each position along that axis.
+        group_axis: the axis that `group_index` is about.
+        divide: divide by the scale.
+        step: "float16" or "bfloat16": every operation's result is rounded to it.
+        dtype: "float16", "bfloat16" or "float32".
+
+    Raises:
+        ValueError: the parts do not fit each other.
+    """
+
+    __slots__ = ("bias", "block", "codes", "divide", "flat", "group_axis", "group_index", "min",
+                 "scale", "step", "zero")  # fmt: skip
+
+    id: ClassVar[int] = 5
+    name: ClassVar[str] = "quantized"
+    roles: ClassVar[Mapping[int, str]] = {
+        1: "scale", 2: "zero", 3: "bias", 4: "min", 5: "group_index", 6: "codes",
+    }  # fmt: skip
+    optional: ClassVar[frozenset[int]] = frozenset({2, 3, 4, 5})
+
+    codes: Node
+    scale: Node
+    zero: Node | None
+    bias: Node | None
+    min: Node | None
+    block: tuple[int, ...]
+    flat: bool
+    group_index: Node | None
+    group_axis: int | None
+    divide: bool
+    step: str | None
+
+    def __init__(
+        self,
+        codes: Any,
+        scale: Any,
+        *,
+        zero: Any = None,
+        bias: Any = None,
+        min: Any = None,  # noqa: A002 - the word for it
+        block: Sequence[int] | int | None = None,
+        flat: bool = False,
+        group_index: Any = None,
+        group_axis: int | None = None,
+        divide: bool = False,
+        step: str | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        """Check that the parts fit each other."""
+        codes, scale = as_node(codes), as_node(scale)
+        if isinstance(block, int):
+            block = (block,)
+        if block is None:
+            if flat or group_index is not None:
+                raise ValueError("flat blocks and group_index need block=")
+            per_tensor = scale.shape == ()
+            block = (0,) * len(codes.shape) if per_tensor else infer_block(codes.shape, scale.shape)
+        block = tuple(int(size) for size in block)
+        grid = _grid(codes.shape, block, flat)
+        parts = {"scale": scale}
+        for role, part in (("zero", zero), ("bias", bias), ("min", min)):
+            parts[role] = None if part is None else as_node(part)
+        parts = {role: part and _per_tensor(part, grid) for role, part in parts.items()}
+        index = None if group_index is None else as_node(group_index)
+        self._build(codes, parts | {"group_index": index}, block, flat, group_axis, divide,
+                    step, named(dtype))  # fmt: skip
+        if self.in_memory:
+            self.check_contents()
+
+    def _build(self, codes: Node, parts: Mapping[str, Node | None], block: tuple[int, ...],
+               flat: bool, axis: int | None, divide: bool, step: str | None,
+               dtype: DType) -> None:  # fmt: skip
+        grid = _grid(codes.shape, block, flat)
+        check_shape(codes.shape, dtype)
+        if dtype.name not in RESULTS:
+            raise Invalid("bad-dtype", f"{dtype.name} results: there are {', '.join(RESULTS)}")
+        if step is not None and step not in STEPS:
+            raise Invalid("bad-value", f"steps of {step}: there are {', '.join(STEPS)}")
+        if not codes.cell.is_operand:
+            raise Invalid("bad-dtype", f"codes of {codes.dtype}: real, at most 32 bits")
+        offsets = [role for role in ("zero", "bias", "min") if parts.get(role) is not None]
+        if parts.get("scale") is None or len(offsets) > 1:
+            raise Invalid("bad-node", f"a scale and at most one of zero, bias, min, not {offsets}")
+        for role in ("scale", *offsets):
+            part = parts[role]
+            if part is not None and part.shape != grid:
+                raise Invalid("bad-shape", f"{role} of shape {part.shape} for a grid of {grid}")
+            if part is not None and not part.cell.is_operand:
+                raise Invalid("bad-dtype", f"{role} of {part.dtype}: real, at most 32 bits")
+        self._check_index(codes.shape, parts.get("group_index"), axis, flat)
+        self._set(shape=codes.shape, dtype=dtype.name, codes=codes, scale=parts["scale"],
+                  zero=parts.get("zero"), bias=parts.get("bias"), min=parts.get("min"),
+                  block=block, flat=flat, group_index=parts.get("group_index"), group_axis=axis,
+                  divide=divide, step=step)  # fmt: skip
+
+    @staticmethod
+    def _check_index(shape: tuple[int, ...], index: Node | None, axis: int | None,
+                     flat: bool) -> None:  # fmt: skip
+        if (index is None) != (axis is None):
+            raise Invalid("bad-value", "group_index and group_axis go together")
+        if index is None or axis is None:
+            return
+        if flat or not 0 <= axis < len(shape):
+            raise Invalid("bad-value", f"group_index along axis {axis} of {shape}, flat={flat}")
+        if not index.cell.is_unsigned or index.cell.bits > 32:
+            raise Invalid("bad-dtype", f"group_index of {index.dtype}: uint1 to uint32")
+        if index.shape != (shape[axis],):
+            raise Invalid("bad-shape", f"group_index of shape {index.shape} for {shape[axis]}")
+
+    def parameters(self) -> bytes:
+        """Flags, group axis, step, block."""
+        flags = (FLAT if self.flat else 0) | (DIVIDE if self.divide else 0)
+        step = named(self.step).id if self.step else 0
+        return _HEAD.pack(flags, self.group_axis or 0, step, bytes(5)) + struct.pack(
+            f"<{len(self.block)}Q", *self.block
+        )
+
+    @classmethod
+    def from_parts(cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor,
+                   parts: dict[int, Node]) -> Self:  # fmt: skip
+        """Read flags, group axis, step, block."""
+        at = parameters.here
+        flags, axis, step, zeros = _HEAD.unpack(parameters.take(_HEAD.size, "the flags"))
+        if any(zeros) or flags & ~(FLAT | DIVIDE):
+            raise error("reserved-nonzero", "a reserved field is set", offset=at)
+        flat = bool(flags & FLAT)
+        block = parameters.u64s(1 if flat else len(shape), "the block")
+        named_parts = {cls.roles[role]: part for role, part in parts.items()}
+        codes = named_parts.pop("codes")
+        indexed = "group_index" in named_parts
+        if axis and not indexed:
+            raise Invalid("bad-value", "a group axis without group_index")
+        if step and (step not in BY_ID or BY_ID[step].name not in STEPS):
+            raise Invalid("bad-value", f"a step of dtype {step:#04x}")
+        if codes.shape != shape:
+            raise Invalid("bad-shape", f"codes of shape {codes.shape} in a node of {shape}")
+        node = object.__new__(cls)
+        node._build(codes, named_parts, block, flat, axis if indexed else None,
+                    bool(flags & DIVIDE), BY_ID[step].name if step else None, dtype)  # fmt: skip
+        return node
+
+    @property
+    def grain(self) -> int:
+        """That of the codes."""
+        return self.codes.grain
+
+    def window(self, start: int, stop: int) -> Fill:
+        """Read the scales that the range needs; then codes piece by piece."""
+        index = self._read_group_index()
+        scale = self._expand(self.scale, index, start, stop)
+        zero = None if self.zero is None else self._expand_zero(self.zero, index, start, stop)
+        bias = None if self.bias is None else self._expand(self.bias, index, start, stop)
+        low = None if self.min is None else self._expand(self.min, index, start, stop)
+        read = self.codes.window(start, stop)
+
+        def fill(a: int, b: int, out: Array) -> None:
+            codes = np.empty(b - a, self.codes.cell.numpy)
+            read(a, b, codes)
+            with np.errstate(all="ignore"):
+                value = self._minus_zero(codes, zero(a, b) if zero else None)
+                value = self._rounded(value / scale(a, b) if self.divide else value * scale(a, b))
+                if bias:
+                    value = self._rounded(value + bias(a, b))
+                if low:
+                    value = self._rounded(value - low(a, b))
+                out[:] = value
+            odd = np.isnan(value)
+            if odd.any():
+                out.view(self.cell.uint)[odd] = NAN_BITS[self.dtype]
+
+        return fill
+
+    def _minus_zero(self, codes: Array, zero: Array | None) -> Array:
+        if zero is None:
+            return _binary32(codes, self.codes.cell)
+        if zero.dtype.kind == "f":
+            return self._rounded(_binary32(codes, self.codes.cell) - zero)
+        # `zero` has the width in which the difference is exact.
+        exact = integers(codes, self.codes.cell).astype(zero.dtype) - zero
+        return self._rounded(exact.astype(np.float32))
+
+    def _rounded(self, value: Array) -> Array:
+        if self.step is None:
+            return value
+        return value.astype(named(self.step).numpy).astype(np.float32)
+
+    def _expand(self, part: Node, index: Array | None, start: int, stop: int) -> Expand:
+        """Expand a part's values, as binary32, over elements."""
+        return self._over(start, stop, index,
+                          lambda a, b: _binary32(read_range(part, a, b), part.cell))  # fmt: skip
+
+    def _expand_zero(self, part: Node, index: Array | None, start: int, stop: int) -> Expand:
+        """As `_expand`, but integers stay integers where the codes are integers too."""
+        both = [self.codes.cell, part.cell]
+        if any(cell.family == "float" for cell in both):
+            return self._expand(part, index, start, stop)
+        narrow = all(cell.bits <= EXACT_BITS for cell in both)
+        kind = np.int32 if narrow else np.int64
+        return self._over(start, stop, index,
+                          lambda a, b: integers(read_range(part, a, b), part.cell).astype(kind))  # fmt: skip
+
+    def _over(self, start: int, stop: int, index: Array | None,
+              read: Callable[[int, int], Array]) -> Expand:  # fmt: skip
+        if self.flat:
+            return flat_window(self.block[0], start, stop, read)
+        axis = self.group_axis or 0
+        return Grid(self.shape, self.block, index, axis).window(start, stop, read)
+
+    def check_contents(self) -> None:
+        """Check that every group is on the grid."""
+        self._read_group_index()
+
+    def _read_group_index(self) -> Array | None:
+        """Return the group of each position along the group axis, checked."""
+        part = self.group_index
+        if part is None:
+            return None
+        index = integers(read_range(part, 0, part.size), part.cell)
+        groups = grid_shape(self.shape, self.block)[self.group_axis or 0]
+        if index.size and int(index.max()) >= groups:
+            raise Invalid("bad-index", f"group {index.max()} of {groups}")
+        return index
+
+
+def _grid(shape: tuple[int, ...], block: tuple[int, ...], flat: bool) -> tuple[int, ...]:
+    """Return the shape that scale, zero, bias and min have."""
+    if not flat:
+        return grid_shape(shape, block)
+    if len(block) != 1 or not 1 <= block[0] < MAX_U64:
+        raise Invalid("bad-value", f"flat blocks have one length of at least 1, not {block}")
+    return (-(-int(np.prod(shape, dtype=object)) // block[0]),)
+
+
+def _per_tensor(part: Node, grid: tuple[int, ...]) -> Node:
+    """Return an array of rank 0, or of one element, in the grid's shape."""
+    if part.shape or not isinstance(part, Dense) or not part.in_memory or part.size != 1:
+        return part
+    if any(groups != 1 for groups in grid):
+        raise ValueError(f"one scale, zero, bias or min for a grid of {grid}")
+    return Dense(part.array.reshape(grid), part.dtype)
+
+
+def _binary32(array: Array, dtype: DType) -> Array:
+    """Convert operands; exact for all but integers beyond 24 bits, which round to nearest even."""
+    if dtype.family == "float":
+        return array.astype(np.float32)
+    return integers(array, dtype).astype(np.float32)

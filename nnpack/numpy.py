@@ -1,0 +1,60 @@
+"""Tensors as numpy arrays in one call, shaped like safetensors' functions."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nnpack.reader import open  # noqa: A004 - nnpack's own
+from nnpack.writer import Writer
+
+
+def save_file(
+    tensors: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    profile: str = "balanced",
+) -> None:
+    """Write tensors to a file, which appears whole or not at all, in the mapping's order.
+
+    Args:
+        tensors: names to arrays or values such as `nnpack.Csr`.
+        path: of the file; an existing one is replaced.
+        metadata: a JSON object.
+        profile: "raw" or "balanced".
+    """
+    with Writer(path, profile=profile) as writer:
+        _add_all(writer, tensors, metadata)
+
+
+def save(tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> bytes:
+    """Return what `save_file` writes."""
+    target = io.BytesIO()
+    with Writer(target) as writer:
+        _add_all(writer, tensors, metadata)
+    return target.getvalue()
+
+
+def _add_all(writer: Writer, tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None) \
+        -> None:  # fmt: skip
+    for name, value in tensors.items():
+        writer.add(name, value)
+    if metadata:
+        writer.set_metadata(metadata)
+
+
+def load_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return all tensors of a file as arrays, each with memory of its own."""
+    with open(path) as reader:
+        return reader.load()
+
+
+def load(data: bytes | bytearray | memoryview) -> dict[str, np.ndarray[Any, Any]]:
+    """Return all tensors of a file in memory as arrays."""
+    with open(data) as reader:
+        return reader.load()

@@ -1,0 +1,107 @@
+"""What a reader can decode: built in, or passed by the caller. Never found by what a file says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nnpack.abc import Codec, Node
+from nnpack.codecs import CODECS
+from nnpack.dtypes import BY_ID, DType, count
+from nnpack.errors import Invalid, NnpackError, error
+from nnpack.nodes import KINDS
+from nnpack.nodes.dense import Dense
+from nnpack.nodes.opaque import Decoder, Opaque
+from nnpack.stream import Stream
+from nnpack.transforms import TRANSFORMS
+from nnpack.tree import CODEC, DTYPE, FIRST_PRIVATE, KIND, TRANSFORM, NodeHead
+from nnpack.wire import Cursor
+
+Bindings = Mapping[tuple[int, int], str]
+"""(class, private id) -> reverse-DNS name, of the file's names section."""
+
+
+def split_plugins(codecs: Mapping[int, Codec] | None, kinds: Mapping[Any, Any] | None) \
+        -> tuple[Mapping[int, Codec], Mapping[int, type[Node]], Mapping[str, Decoder]]:  # fmt: skip
+    """Sort what callers pass: kinds by id, decoders of foreign formats by name."""
+    kinds = kinds or {}
+    return (
+        {**CODECS, **(codecs or {})},
+        {**KINDS, **{key: kind for key, kind in kinds.items() if isinstance(key, int)}},
+        {key: decoder for key, decoder in kinds.items() if isinstance(key, str)},
+    )
+
+
+class Plugins:
+    """What a reader can decode, with the names that a file binds to its private ids."""
+
+    def __init__(
+        self,
+        codecs: Mapping[int, Codec],
+        kinds: Mapping[int, type[Node]],
+        decoders: Mapping[str, Decoder],
+        bindings: Bindings,
+    ) -> None:
+        """Index private plug-ins by name: their ids may differ from the file's."""
+        self._known = {KIND: kinds, CODEC: codecs, DTYPE: BY_ID, TRANSFORM: TRANSFORMS}
+        self._private = {
+            (number, thing.name): thing
+            for number, things in ((KIND, kinds), (CODEC, codecs))
+            for key, thing in things.items()
+            if key >= FIRST_PRIVATE
+        }
+        self.bindings = bindings
+        self.decoders = decoders
+
+    def find(self, number: int, key: int) -> object | None:
+        """Return what an id of a class stands for, or None if it is not known here."""
+        if key < FIRST_PRIVATE:
+            return self._known[number].get(key)
+        return self._private.get((number, self.bindings.get((number, key), "")))
+
+    def unknown(self, root: NodeHead) -> list[str]:
+        """Name the ids in a tree that are not known here; require that private ones are bound."""
+        names = {KIND: "kind", DTYPE: "dtype", TRANSFORM: "transform", CODEC: "codec"}
+        missing: list[str] = []
+        for number, key in dict.fromkeys(root.ids()):
+            if key >= FIRST_PRIVATE and (number, key) not in self.bindings:
+                raise error("missing", f"no name is bound to the private {names[number]} {key}",
+                            offset=root.offset)  # fmt: skip
+            if self.find(number, key) is None:
+                called = self.bindings.get((number, key), str(key))
+                missing.append(f"{names[number]} {called}")
+        return missing
+
+    def build(self, head: NodeHead) -> Node:
+        """Return the value that a tree of known ids describes; its leaves read from `Stream`s."""
+        dtype = BY_ID[head.dtype]
+        try:
+            if head.stream:
+                return Dense.of_source(self._stream(head, dtype), head.shape, dtype)
+            kind: type[Node] = self._known[KIND].get(head.kind) or self.find(KIND, head.kind)  # type: ignore[assignment]
+            parts = {part.role: self.build(part) for part in head.parts}
+            _check_roles(kind, parts)
+            cursor = Cursor(head.parameters, head.offset)
+            node = kind.from_parts(head.shape, dtype, cursor, parts)
+            cursor.finish(f"the parameters of a {kind.name} node")
+            if isinstance(node, Opaque):
+                node = node.with_decoder(self.decoders.get(node.format))
+        except Invalid as bad:
+            raise error(bad.error_class, str(bad), offset=head.offset) from bad
+        except NnpackError as bad:
+            raise bad.at(offset=head.offset) from None
+        return node
+
+    def _stream(self, head: NodeHead, dtype: DType) -> Stream:
+        assert head.stream  # noqa: S101 - only called for leaves
+        codecs: list[Codec] = [self.find(CODEC, key) for key in head.stream.codecs]  # type: ignore[misc]
+        return Stream(head.stream, dtype, count(head.shape), head.start,
+                      TRANSFORMS[head.stream.transform], codecs)  # fmt: skip
+
+
+def _check_roles(kind: type[Node], parts: Mapping[int, Node]) -> None:
+    """Check that a node has the parts of its kind."""
+    unknown = parts.keys() - kind.roles.keys()
+    missing = kind.roles.keys() - kind.optional - parts.keys()
+    if unknown or missing:
+        raise Invalid("bad-node", f"a {kind.name} node with roles {sorted(parts)}")

@@ -1,0 +1,332 @@
+"""Opening files: all that an open checks, and sections on demand (SPEC 5.7)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any, Final, Literal, Self
+
+from nnpack import container
+from nnpack.abc import Codec, Node
+from nnpack.container import Directory, Section, Trailer
+from nnpack.errors import error
+from nnpack.limits import DEFAULT_LIMITS, Limits
+from nnpack.memory import available_memory
+from nnpack.plugins import Plugins, split_plugins
+from nnpack.sections import (
+    build,
+    bytes_leaf,
+    check_digests,
+    directory_leaf,
+    parse_json,
+    parse_payload,
+    read_bytes,
+    read_directory,
+)
+from nnpack.source import AuthenticatedSource, BufferSource, Source, compute_root, open_source
+from nnpack.tensor import Tensor
+from nnpack.tree import NodeHead
+
+Path = str | os.PathLike[str]
+ROOT_SIZE: Final = 32
+SMALL_REQUEST: Final = 64 << 20
+"""Requests below this are not worth asking the system for its free memory."""
+
+
+class Reader(Mapping[str, Tensor]):
+    """An open file: a mapping of its tensors and aliases, in file order.
+
+    Opening checks the directory; a section is compared with it when it is first touched, and
+    each block's checksum is checked before the block is decoded. `nnpack verify` checks all.
+    """
+
+    def __init__(
+        self,
+        source: Path | IO[bytes] | bytes | bytearray | memoryview,
+        *,
+        limits: Limits | None = None,
+        codecs: Mapping[int, Codec] | None = None,
+        kinds: Mapping[Any, Any] | None = None,
+        threads: int | None = None,
+        mmap: Literal["auto", "always", "never"] = "auto",
+        expect: str | bytes | None = None,
+    ) -> None:
+        """See `open`."""
+        if mmap not in {"auto", "always", "never"}:
+            raise ValueError(f'mmap is "auto", "always" or "never", not {mmap!r}')
+        if threads is not None and threads < 1:
+            raise ValueError(f"at least one thread is needed, not {threads}")
+        self.limits = limits or DEFAULT_LIMITS
+        self._threads = threads or min(os.cpu_count() or 1, 8)
+        self._pool: ThreadPoolExecutor | None = None
+        self._tensors: dict[int, tuple[Section, NodeHead, Node | None, list[str]]] = {}
+        self._metadata: dict[str, Any] | None = None
+        wanted = None if expect is None else _root_bytes(expect)
+        self._source: Source = open_source(source, mapped=mmap != "never")
+        try:
+            if mmap == "always":
+                self._source.map()
+            self._directory = open_directory(self._source, self.limits)
+            if wanted is not None:
+                self._source = self._authenticated(wanted)
+                self._directory = open_directory(self._source, self.limits)
+            self.plugins = Plugins(*split_plugins(codecs, kinds), self._names())
+        except BaseException:
+            self._source.close()
+            raise
+        self._rows = self._rows_of(container.TENSOR, container.ALIAS)
+        self.graphs: Mapping[str, dict[str, Any]] = _Lazy(
+            self._rows_of(container.GRAPH), self._json)
+        """Graphs by name, decoded when looked up."""
+        self.blobs: Mapping[str, bytes] = _Lazy(self._rows_of(container.BLOB), self._bytes)
+        """Blobs by name, read when looked up."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<nnpack.Reader with {len(self)} tensors>"
+
+    def close(self) -> None:
+        """Close the file; tensors not yet read can no longer be."""
+        if self._pool:
+            self._pool.shutdown()
+        self._source.close()
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensor(name, self._rows[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    @property
+    def sections(self) -> list[Section]:
+        """All section heads but the directory's, in file order."""
+        return [*map(self._directory.__getitem__, range(len(self._directory)))]
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The names that are aliases, with the tensors they stand for."""
+        kinds = self._directory.types.tolist()
+        return {name: self._directory.names[self._target(row)]
+                for name, row in self._rows.items() if kinds[row] == container.ALIAS}  # fmt: skip
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata object; empty if the file has none."""
+        if self._metadata is None:
+            rows = self._rows_of(container.METADATA)
+            self._metadata = self._json(rows[""]) if rows else {}
+        return self._metadata
+
+    @property
+    def root(self) -> str | None:
+        """Hex digest that authenticates the whole file, for `expect=`; None without digests."""
+        section = self._digests()
+        if section is None:
+            return None
+        tail = self._source.read(section.offset, self._source.size - section.offset)
+        return compute_root(tail, section.offset).hex()
+
+    @property
+    def source(self) -> Source:
+        """The file's bytes."""
+        return self._source
+
+    @property
+    def directory_offset(self) -> int:
+        """Offset of the directory section's head."""
+        return self._directory.offset
+
+    @property
+    def bindings(self) -> Mapping[tuple[int, int], str]:
+        """(class, private id) -> name, of the names section."""
+        return self.plugins.bindings
+
+    def section(self, row: int) -> Section:
+        """Return a section's head, compared with the inline one and the padding behind it."""
+        section = self._directory[row]
+        head = section.head()
+        gap = section.payload_offset - section.offset
+        if self._source.read(section.offset, gap) != head.ljust(gap, b"\0"):
+            raise error("mismatch", "the head in the directory differs from the one in its place",
+                        offset=section.offset, section=section.label)  # fmt: skip
+        return section
+
+    def load(self) -> dict[str, Any]:
+        """Return all tensors as arrays, each with memory of its own."""
+        tensors = [*self.values()]
+        self._budget(sum(t.charge for t in tensors), sum(t.stored_nbytes for t in tensors))
+        return {tensor.name: tensor.read() for tensor in tensors}
+
+    def _rows_of(self, *types: int) -> dict[str, int]:
+        """Return the names and rows of sections of some types."""
+        kinds = self._directory.types
+        if types[0] == container.TENSOR and (kinds == container.TENSOR).all():
+            return self._directory.by_name
+        names = self._directory.names
+        return {names[row]: row for row, kind in enumerate(kinds.tolist()) if kind in types}
+
+    def _names(self) -> dict[tuple[int, int], str]:
+        if not len(self._directory) or self._directory.types[0] != container.NAMES:
+            return {}
+        return container.parse_names(self.section(0))
+
+    def _digests(self) -> Section | None:
+        last = len(self._directory) - 1
+        if last < 0 or self._directory.types[last] != container.DIGESTS:
+            return None
+        return self.section(last)
+
+    def _authenticated(self, expected: bytes) -> Source:
+        """Return the source of which every byte is checked against the expected root."""
+        section = self._digests()
+        if section is None:
+            raise error("bad-digest", "a root is expected, but the file has no digests")
+        source, at = self._source, section.offset
+        tail = bytes(source.read(at, source.size - at))
+        if compute_root(tail, at) != expected:
+            raise error("bad-digest", "the file is not the one that the expected root names",
+                        offset=at)  # fmt: skip
+        leaf = bytes_leaf(section, Plugins(*split_plugins(None, None), {}), BufferSource(tail, at))
+        check_digests(section, leaf)
+        return AuthenticatedSource(source, read_bytes(section, leaf), at, tail)
+
+    def _tensor(self, name: str, row: int) -> Tensor:
+        if self._directory.types[row] == container.ALIAS:
+            row = self._target(row)
+        found = self._tensors.get(row)
+        if found is None:
+            section = self.section(row)
+            head = parse_payload(section)
+            unknown = self.plugins.unknown(head)
+            node = None if unknown else build(section, head, self.plugins, self._source)
+            found = self._tensors[row] = section, head, node, unknown
+        return Tensor(name, *found, self._budget, self._run)
+
+    def _target(self, row: int) -> int:
+        """Return the row of the tensor that an alias stands for."""
+        section = self.section(row)
+        target = container.parse_alias(section)
+        found = self._directory.by_name.get(target)
+        if found is None or found >= row or self._directory.types[found] != container.TENSOR:
+            raise error("bad-reference", f"an alias of {target!a}, which is no tensor before it",
+                        offset=section.offset, section=section.name)  # fmt: skip
+        return found
+
+    def _bytes(self, row: int, limit: str | None = None) -> bytes:
+        section = self.section(row)
+        leaf = bytes_leaf(section, self.plugins, self._source)
+        if limit:
+            self.limits.check(limit, leaf.size, section.label)
+        self._budget(leaf.size, section.payload_length)
+        return read_bytes(section, leaf)
+
+    def _json(self, row: int) -> dict[str, Any]:
+        return parse_json(self._directory[row], self._bytes(row, "json_bytes"))
+
+    def _budget(self, charge: int, stored: int) -> None:
+        available = charge if charge < SMALL_REQUEST else available_memory()
+        self.limits.check_charge(charge, stored, available)
+
+    def _run(self, task: Callable[[tuple[int, int]], None],
+             pieces: Iterable[tuple[int, int]]) -> None:  # fmt: skip
+        """Call the task for each piece, on threads if there are several of both."""
+        todo = [*pieces]
+        if self._threads == 1 or len(todo) == 1:
+            for piece in todo:
+                task(piece)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, "nnpack")
+        for _ in self._pool.map(task, todo):
+            pass
+
+
+class _Lazy(Mapping[str, Any]):
+    """Sections by name, decoded when looked up."""
+
+    def __init__(self, rows: Mapping[str, int], read: Callable[[int], Any]) -> None:
+        self._rows, self._read = rows, read
+
+    def __getitem__(self, name: str) -> Any:
+        return self._read(self._rows[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+
+def open_directory(source: Source, limits: Limits) -> Directory:
+    """Check size, header, trailer and directory, in SPEC's order, and decode the directory."""
+    header = bytes(source.read(0, min(container.HEADER_SIZE, source.size)))
+    container.check_header(header, source.size)
+    end = source.size - container.TRAILER_SIZE
+    trailer = Trailer.parse(bytes(source.read(end, container.TRAILER_SIZE)), source.size)
+    at, length = trailer.directory_offset, trailer.directory_length
+    limits.check("directory_bytes", length, "the directory")
+    stored = source.read(at, length)
+    section = container.parse_directory_head(stored, at)
+    held = BufferSource(stored, at)
+    leaf = directory_leaf(section, held, limits)
+    trailer.check(header, stored)
+    return read_directory(section, leaf, limits)
+
+
+def _root_bytes(expect: str | bytes) -> bytes:
+    """Return the 32 bytes of a root given as such or as hex."""
+    try:
+        root = bytes.fromhex(expect) if isinstance(expect, str) else bytes(expect)
+    except ValueError:
+        root = b""
+    if len(root) != ROOT_SIZE:
+        raise ValueError(f"expect= is 64 hex digits or 32 bytes, not {expect!r}")
+    return root
+
+
+def open(  # noqa: A001 - called as nnpack.open
+    source: Path | IO[bytes] | bytes | bytearray | memoryview,
+    *,
+    limits: Limits | None = None,
+    codecs: Mapping[int, Codec] | None = None,
+    kinds: Mapping[Any, Any] | None = None,
+    threads: int | None = None,
+    mmap: Literal["auto", "always", "never"] = "auto",
+    expect: str | bytes | None = None,
+) -> Reader:
+    """Open an nnpack file; nothing but its directory is read.
+
+    Args:
+        source: a path, a bytes-like object or a seekable binary file; pipes: `read_stream`.
+        limits: what the file may cost; `Limits()` by default.
+        codecs: plug-ins by id, besides `nnpack.codecs.CODECS`; private ids go by their names.
+        kinds: plug-ins by id, besides `nnpack.nodes.KINDS`, and by name decoders for `Opaque`
+            tensors: decode(data, parameters, dtype, shape) -> array.
+        threads: for decoding; 1 stays on the caller's thread; None: one a core, at most 8.
+        mmap: "auto" maps the file only for `Tensor.view`; "never" refuses even that, and then no
+            change of the file by others can end the process; "always" maps at once.
+        expect: the root (hex or 32 bytes), from a source that you trust; every byte is
+            authenticated before it is used.
+
+    Raises:
+        NnpackError: the file is damaged, unsupported, above the limits or not the expected one.
+        OSError: the path cannot be read.
+        TypeError, ValueError: an argument cannot be.
+    """
+    return Reader(source, limits=limits, codecs=codecs, kinds=kinds, threads=threads, mmap=mmap,
+                  expect=expect)  # fmt: skip

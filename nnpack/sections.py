@@ -1,0 +1,148 @@
+"""What sections hold: node trees over payloads, and leaves of bytes (SPEC 5.3)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from nnpack import graph, jsontext
+from nnpack.abc import Node, read_range
+from nnpack.container import (
+    DIGESTS,
+    DIRECTORY,
+    GRAPH,
+    HEAD_SIZE,
+    Directory,
+    Section,
+    parse_directory,
+)
+from nnpack.dtypes import named
+from nnpack.errors import Invalid, NnpackError, error
+from nnpack.limits import Limits
+from nnpack.nodes.dense import Dense
+from nnpack.plugins import Plugins, split_plugins
+from nnpack.source import CHUNK, Source
+from nnpack.stream import CELLS, RAW, Stream, check_crc
+from nnpack.tree import NodeHead, lay_out, leaves, parse_tree
+from nnpack.wire import up8
+
+ZSTD: Final = 1
+_UINT8: Final = named("uint8")
+
+
+def parse_payload(section: Section) -> NodeHead:
+    """Decode the node tree of a section's body, and check that its leaves tile the payload."""
+    at = section.offset + HEAD_SIZE + up8(len(section.name.encode()))
+    try:
+        root = parse_tree(section.body, at)
+        end = lay_out(root, section.payload_offset, section.alignment)
+        if end != section.payload_end:
+            raise error("mismatch", f"the leaves end at byte {end}, the payload at "
+                        f"{section.payload_end}", offset=at)  # fmt: skip
+    except NnpackError as bad:
+        raise bad.at(offset=at, section=section.label) from None
+    return root
+
+
+def build(section: Section, root: NodeHead, plugins: Plugins, source: Source) -> Node:
+    """Return the value of a tree of known ids, its leaves in the file."""
+    try:
+        node = plugins.build(root)
+    except NnpackError as bad:
+        raise bad.at(offset=section.offset, section=section.label) from None
+    for leaf in leaves(node):
+        if isinstance(leaf, Dense) and isinstance(leaf.source, Stream):
+            leaf.source.bytes = source
+    return node
+
+
+def bytes_leaf(section: Section, plugins: Plugins, source: Source) -> Dense:
+    """Return the leaf of bytes that the body of a graph, metadata, blob, ... section is."""
+    root = parse_payload(section)
+    stream, at = root.stream, root.offset
+    rank = 2 if section.type == DIGESTS else 1
+    if stream is None or root.dtype != _UINT8.id or len(root.shape) != rank:
+        raise error("bad-node", f"the body is not a dense node of uint8 and rank {rank}",
+                    offset=at, section=section.label)  # fmt: skip
+    allowed = {DIRECTORY: (RAW, ZSTD), DIGESTS: (RAW,)}.get(section.type)
+    if stream.transform != CELLS or (allowed and stream.codecs[0] not in allowed):
+        raise error("bad-value", f"transform {stream.transform}, codec {stream.codecs[0]} here",
+                    offset=at, section=section.label)  # fmt: skip
+    missing = plugins.unknown(root)
+    if missing:
+        raise error("unsupported", f"this reader does not know {', '.join(missing)}",
+                    offset=at, section=section.label)  # fmt: skip
+    node = build(section, root, plugins, source)
+    assert isinstance(node, Dense)  # noqa: S101 - a node with a stream is dense
+    return node
+
+
+def read_bytes(section: Section, leaf: Dense) -> bytes:
+    """Return the bytes of a leaf of bytes."""
+    try:
+        return read_range(leaf, 0, leaf.size).tobytes()
+    except NnpackError as bad:
+        raise bad.at(offset=section.payload_offset, section=section.label) from None
+
+
+def parse_json(section: Section, data: bytes) -> dict[str, Any]:
+    """Return the object that a metadata or graph section holds, checked."""
+    try:
+        value = jsontext.parse(data)
+        if section.type == GRAPH:
+            graph.check(value)
+    except Invalid as bad:
+        raise error(bad.error_class, str(bad), offset=section.payload_offset,
+                    section=section.label) from bad  # fmt: skip
+    return value
+
+
+def directory_leaf(section: Section, source: Source, limits: Limits) -> Dense:
+    """Return the leaf of the directory section, its decoded size checked."""
+    leaf = bytes_leaf(section, Plugins(*split_plugins(None, None), {}), source)
+    if leaf.size > section.offset:
+        raise error("mismatch", f"a directory of {leaf.size} bytes is longer than what it lists",
+                    offset=section.offset)  # fmt: skip
+    limits.check("directory_bytes", leaf.size, "the decoded directory")
+    return leaf
+
+
+def read_directory(section: Section, leaf: Dense, limits: Limits) -> Directory:
+    """Decode the directory."""
+    directory = parse_directory(read_bytes(section, leaf), section.offset)
+    limits.check("sections", len(directory), "the number of sections")
+    return directory
+
+
+def check_digests(section: Section, leaf: Dense) -> None:
+    """Check that there is a digest for each MiB before the section."""
+    if leaf.shape != (-(-section.offset // CHUNK), 32):
+        raise error("bad-shape", f"digests of shape {leaf.shape} for {section.offset} bytes",
+                    offset=section.offset, section=section.label)  # fmt: skip
+
+
+def check_stored(section: Section, root: NodeHead, source: Source) -> None:
+    """Check every checksum of a payload and that all bytes between are zero; decode nothing.
+
+    Works for trees with unknown ids too.
+    """
+    at = section.payload_offset
+    try:
+        for node in root.walk():
+            if node.stream is None:
+                continue
+            rows = np.concatenate([node.stream.shared, node.stream.table]).tolist()
+            for index, (length, crc) in enumerate(rows):
+                start = up8(at) if index else node.start
+                _check_zeros(source, at, start)
+                check_crc(source.read(start, length), crc, start)
+                at = start + length
+        _check_zeros(source, at, section.end)
+    except NnpackError as bad:
+        raise bad.at(section=section.label) from None
+
+
+def _check_zeros(source: Source, start: int, stop: int) -> None:
+    if any(source.read(start, stop - start)):
+        raise error("reserved-nonzero", "padding is not zero", offset=start)

@@ -1,0 +1,212 @@
+"""Reading from a pipe: sections as they arrive, without seeking (SPEC 5.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+from nnpack import container
+from nnpack.abc import Codec
+from nnpack.container import Section, Trailer
+from nnpack.errors import error
+from nnpack.limits import DEFAULT_LIMITS, Limits
+from nnpack.memory import available_memory
+from nnpack.plugins import Plugins, split_plugins
+from nnpack.sections import (
+    build,
+    bytes_leaf,
+    check_digests,
+    check_stored,
+    directory_leaf,
+    parse_json,
+    parse_payload,
+    read_bytes,
+    read_directory,
+)
+from nnpack.source import BufferSource
+from nnpack.tensor import Tensor
+
+PIECE: Final = 1 << 20
+"""Read at once: a length that lies costs no more memory than the bytes that arrive."""
+
+
+class Pipe(Protocol):
+    """What can be read in order."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+
+
+class Item(NamedTuple):
+    """One section of a stream.
+
+    Attributes:
+        type: "tensor", "alias", "graph", "metadata" or "blob".
+        name: of the section; empty for metadata.
+        value: a `Tensor`, the alias's target, a dict (graph, metadata) or bytes (blob).
+    """
+
+    type: str
+    name: str
+    value: Any
+
+
+def read_stream(
+    file: Pipe,
+    *,
+    limits: Limits | None = None,
+    codecs: Mapping[int, Codec] | None = None,
+    kinds: Mapping[Any, Any] | None = None,
+) -> Iterator[Item]:
+    """Read sections from a pipe in order as they arrive, without seeking.
+
+    Every checksum of a section is checked before it is yielded. Whether the file as a whole is
+    what it says is known only at its end: treat nothing as final before the iterator is exhausted
+    without an error.
+
+    Args:
+        file: anything with `read(size)`.
+        limits: what the file may cost; a section's payload is held in memory.
+        codecs: as in `nnpack.open`.
+        kinds: as in `nnpack.open`.
+
+    Yields:
+        an `Item` for each tensor, alias, graph, blob and the metadata.
+
+    Raises:
+        NnpackError: what `nnpack.open` raises, or the directory tells another story than the
+            sections that came before it.
+    """
+    return _Stream(file, limits or DEFAULT_LIMITS, codecs, kinds).items()
+
+
+class _Stream:
+    """One pass over a file."""
+
+    def __init__(self, file: Pipe, limits: Limits, codecs: Mapping[int, Codec] | None,
+                 kinds: Mapping[Any, Any] | None) -> None:  # fmt: skip
+        self._file, self._limits = file, limits
+        self._given = split_plugins(codecs, kinds)
+        self._plugins = Plugins(*self._given, {})
+        self._offset = 0
+        self._seen: list[Section] = []
+        self._types: dict[str, int] = {}
+
+    def items(self) -> Iterator[Item]:
+        """Yield sections, then compare them with the directory."""
+        header = self._take(container.HEADER_SIZE, at_start=True)
+        container.check_header(header, max(container.SMALLEST_FILE, len(header)))
+        while True:
+            section, raw = self._head()
+            if section.type == container.DIRECTORY:
+                self._finish(header, section, raw)
+                return
+            self._limits.check("sections", len(self._seen) + 1, "the number of sections")
+            item = self._section(section)
+            self._seen.append(section)
+            if item:
+                yield item
+
+    def _take(self, size: int, *, at_start: bool = False) -> bytes:
+        """Read exactly so many bytes."""
+        parts: list[bytes] = []
+        left = size
+        while left:
+            data = self._file.read(min(left, PIECE))
+            if not data:
+                break
+            parts.append(data)
+            left -= len(data)
+        if left and not at_start:
+            raise error("truncated", f"the stream ends {left} bytes early",
+                        offset=self._offset + size - left)  # fmt: skip
+        self._offset += size - left
+        return b"".join(parts)
+
+    def _head(self) -> tuple[Section, bytes]:
+        """Read a head and the padding behind it."""
+        at = self._offset
+        fixed = self._take(container.HEAD_SIZE)
+        raw = fixed + self._take(container.head_lengths(fixed, at) - container.HEAD_SIZE)
+        section = container.parse_head(raw, at)
+        raw += self._take(section.payload_offset - self._offset)
+        if any(raw[section.head_length :]):
+            raise error("reserved-nonzero", "padding behind a head is not zero", offset=at)
+        return section, raw
+
+    def _payload(self, section: Section) -> BufferSource:
+        """Read a payload and the padding behind it."""
+        start = section.payload_offset
+        if section.payload_length > PIECE:
+            self._limits.check_charge(section.payload_length, section.payload_length,
+                                      available_memory())  # fmt: skip
+        return BufferSource(self._take(section.end - start), start)
+
+    def _section(self, section: Section) -> Item | None:
+        """Read a section's payload, check it, and say what it holds."""
+        if section.name and section.type in container.NAMED:
+            if section.name in self._types:
+                raise error("duplicate", f"two sections are called {section.name!a}",
+                            offset=section.offset)  # fmt: skip
+            self._types[section.name] = section.type
+        if section.type == container.NAMES:
+            self._plugins = Plugins(*self._given, container.parse_names(section))
+            return None
+        if section.type == container.ALIAS:
+            return self._alias(section)
+        payload = self._payload(section)
+        if section.type not in container.TYPE_NAMES:
+            return None
+        root = parse_payload(section)
+        check_stored(section, root, payload)
+        kind = container.TYPE_NAMES[section.type]
+        if section.type == container.TENSOR:
+            unknown = self._plugins.unknown(root)
+            node = None if unknown else build(section, root, self._plugins, payload)
+            return Item(kind, section.name,
+                        Tensor(section.name, section, root, node, unknown, self._budget, _run))  # fmt: skip
+        leaf = bytes_leaf(section, self._plugins, payload)
+        if section.type == container.DIGESTS:
+            check_digests(section, leaf)
+            return None
+        if section.type == container.BLOB:
+            self._budget(leaf.size, section.payload_length)
+            return Item(kind, section.name, read_bytes(section, leaf))
+        self._limits.check("json_bytes", leaf.size, section.label)
+        return Item(kind, section.name, parse_json(section, read_bytes(section, leaf)))
+
+    def _alias(self, section: Section) -> Item:
+        target = container.parse_alias(section)
+        if self._types.get(target) != container.TENSOR:
+            raise error("bad-reference", f"an alias of {target!a}, which is no tensor before it",
+                        offset=section.offset, section=section.name)  # fmt: skip
+        return Item("alias", section.name, target)
+
+    def _budget(self, charge: int, stored: int) -> None:
+        self._limits.check_charge(charge, stored, available_memory())
+
+    def _finish(self, header: bytes, section: Section, raw: bytes) -> None:
+        """Read the directory and the trailer, and compare them with what was seen."""
+        self._limits.check("directory_bytes", section.end - section.offset, "the directory")
+        payload = self._take(section.end - self._offset)
+        stored = memoryview(raw + payload)
+        container.parse_directory_head(stored, section.offset)
+        end = self._take(container.TRAILER_SIZE)
+        trailer = Trailer.parse(end, self._offset)
+        if self._file.read(1):
+            raise error("trailing-data", "bytes follow the trailer", offset=self._offset)
+        trailer.check(header, stored)
+        leaf = directory_leaf(section, BufferSource(stored, section.offset), self._limits)
+        directory = read_directory(section, leaf, self._limits)
+        if len(directory) != len(self._seen):
+            raise error("mismatch", f"the directory lists {len(directory)} sections, "
+                        f"{len(self._seen)} came", offset=section.offset)  # fmt: skip
+        for row, seen in enumerate(self._seen):
+            if directory[row] != seen:
+                raise error("mismatch", "the head in the directory differs from the one in its "
+                            "place", offset=seen.offset, section=seen.label)  # fmt: skip
+
+
+def _run(task: Any, pieces: Any) -> None:
+    for piece in pieces:
+        task(piece)

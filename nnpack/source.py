@@ -1,0 +1,258 @@
+"""Where a reader's bytes come from: a file that is read, a buffer, or a seekable object."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import mmap
+import os
+import stat
+from collections import OrderedDict
+from threading import Lock
+from typing import IO, Any, Final, Protocol, runtime_checkable
+
+from nnpack.errors import error
+from nnpack.wire import U64
+
+WINDOW: Final = 1 << 18
+"""Small reads share one read of so many bytes: heads and tiny tensors stand side by side."""
+SMALL: Final = 1 << 15
+ROOT_PREFIX: Final = b"nnpack root 1\n"
+CHUNK: Final = 1 << 20
+"""Bytes that one SHA-256 of the digests section covers."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Bytes at offsets."""
+
+    size: int
+
+    def read(self, offset: int, size: int) -> memoryview:
+        """Return exactly so many bytes, or raise `TruncatedError`."""
+
+    def read_into(self, offset: int, out: memoryview) -> None:
+        """Fill `out`, or raise `TruncatedError`."""
+
+    def map(self) -> memoryview:
+        """Return the whole file without a copy, or raise ValueError."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+def _short(offset: int) -> Exception:
+    return error("truncated", "the file ends early: it was cut while it was open", offset=offset)
+
+
+class BufferSource:
+    """Bytes in memory, which stand at some offset of a file."""
+
+    def __init__(self, data: Any, offset: int = 0) -> None:
+        """Hold anything with the buffer protocol."""
+        self._data = memoryview(data).cast("B").toreadonly()
+        self._offset = offset
+        self.size = offset + len(self._data)
+
+    def read(self, offset: int, size: int) -> memoryview:
+        """Return a slice, not copied."""
+        if offset + size > self.size:
+            raise _short(self.size)
+        return self._data[offset - self._offset : offset - self._offset + size]
+
+    def read_into(self, offset: int, out: memoryview) -> None:
+        """Copy a slice."""
+        out[:] = self.read(offset, len(out))
+
+    def map(self) -> memoryview:
+        """Return the buffer."""
+        return self._data
+
+    def close(self) -> None:
+        """Keep the buffer: views of it may live on."""
+
+
+class _Windowed:
+    """Serves small reads from one larger read; a subclass knows how to read."""
+
+    size: int
+
+    def __init__(self) -> None:
+        self._window = (0, memoryview(b""))
+
+    def _fill(self, offset: int, out: memoryview) -> None:
+        raise NotImplementedError
+
+    def read(self, offset: int, size: int) -> memoryview:
+        """Return bytes; the same ones may serve the next small read."""
+        if offset + size > self.size:
+            raise _short(self.size)
+        start, window = self._window
+        if start <= offset and offset + size <= start + len(window):
+            return window[offset - start : offset - start + size]
+        length = size if size > SMALL else min(WINDOW, self.size - offset)
+        data = memoryview(bytearray(length))
+        self._fill(offset, data)
+        if size <= SMALL:
+            self._window = (offset, data)
+        return data[:size].toreadonly()
+
+    def read_into(self, offset: int, out: memoryview) -> None:
+        """Read into `out`; small pieces come from the window."""
+        if len(out) <= SMALL:
+            out[:] = self.read(offset, len(out))
+        elif offset + len(out) > self.size:
+            raise _short(self.size)
+        else:
+            self._fill(offset, out)
+
+
+class FileSource(_Windowed):
+    """A regular file, read by position: threads share it, and it cannot end the process.
+
+    Only `map` maps it; a mapped file that another process cuts short kills this one (SIGBUS).
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, mapped: bool) -> None:
+        """Open a regular file; anything else is OSError."""
+        super().__init__()
+        # O_NONBLOCK: opening a pipe by mistake must not wait for its writer.
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self._fd)
+            raise OSError(errno.EINVAL, "not a regular file; read_stream() reads pipes", str(path))
+        self.size = status.st_size
+        self._mapped = mapped
+        self._map: memoryview | None = None
+
+    def _fill(self, offset: int, out: memoryview) -> None:
+        done = 0
+        while done < len(out):
+            count = os.preadv(self._fd, [out[done:]], offset + done)
+            if not count:
+                raise _short(offset + done)
+            done += count
+
+    def map(self) -> memoryview:
+        """Map the file, once."""
+        if not self._mapped:
+            raise ValueError('the file was opened with mmap="never": use read()')
+        if self._map is None:
+            self._map = memoryview(mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ))
+        return self._map
+
+    def close(self) -> None:
+        """Close the file; a mapping lives as long as its views."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class ObjectSource(_Windowed):
+    """A seekable binary file object, which stays the caller's to close."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        """Find the size."""
+        super().__init__()
+        self._file = file
+        self._lock = Lock()
+        self.size = file.seek(0, os.SEEK_END)
+
+    def _fill(self, offset: int, out: memoryview) -> None:
+        with self._lock:
+            self._file.seek(offset)
+            done = 0
+            while done < len(out):
+                data = self._file.read(len(out) - done)
+                if not data:
+                    raise _short(offset + done)
+                out[done : done + len(data)] = data
+                done += len(data)
+
+    def map(self) -> memoryview:
+        """Refuse: only files and buffers can be mapped."""
+        raise ValueError("a file object cannot be mapped: use read()")
+
+    def close(self) -> None:
+        """Leave the caller's file open."""
+
+
+class AuthenticatedSource:
+    """A source of which every byte is checked against SHA-256 digests before it is used."""
+
+    KEEP: Final = 8
+
+    def __init__(self, inner: Source, digests: bytes, covered: int, tail: bytes) -> None:
+        """Take the digests of each MiB of the first `covered` bytes, and the checked rest."""
+        self.size = inner.size
+        self._inner, self._digests = inner, digests
+        self._covered, self._tail = covered, memoryview(tail)
+        self._chunks: OrderedDict[int, memoryview] = OrderedDict()
+        self._lock = Lock()
+
+    def _chunk(self, index: int) -> memoryview:
+        with self._lock:
+            found = self._chunks.get(index)
+            if found is not None:
+                self._chunks.move_to_end(index)
+                return found
+        start = index * CHUNK
+        size = min(CHUNK, self._covered - start)
+        data = memoryview(bytes(self._inner.read(start, size)))
+        if hashlib.sha256(data).digest() != self._digests[32 * index : 32 * index + 32]:
+            raise error("bad-digest", f"bytes {start} to {start + size} are not those that the "
+                        "expected root authenticates", offset=start)  # fmt: skip
+        with self._lock:
+            self._chunks[index] = data
+            while len(self._chunks) > self.KEEP:
+                self._chunks.popitem(last=False)
+        return data
+
+    def read(self, offset: int, size: int) -> memoryview:
+        """Return checked bytes."""
+        out = memoryview(bytearray(size))
+        self.read_into(offset, out)
+        return out.toreadonly()
+
+    def read_into(self, offset: int, out: memoryview) -> None:
+        """Copy checked bytes."""
+        if offset + len(out) > self.size:
+            raise _short(self.size)
+        done = 0
+        while done < len(out):
+            at = offset + done
+            if at >= self._covered:
+                piece = self._tail[at - self._covered :]
+            else:
+                piece = self._chunk(at // CHUNK)[at % CHUNK :]
+            piece = piece[: len(out) - done]
+            out[done : done + len(piece)] = piece
+            done += len(piece)
+
+    def map(self) -> memoryview:
+        """Refuse: what is mapped can change after it was checked."""
+        raise ValueError("a file opened with expect= is not mapped: use read()")
+
+    def close(self) -> None:
+        """Close what is read from."""
+        self._inner.close()
+
+
+def compute_root(tail: bytes | memoryview, covered: int) -> bytes:
+    """Return the root: SHA-256 over what follows the covered bytes (SPEC 13.2)."""
+    return hashlib.sha256(ROOT_PREFIX + U64.pack(covered) + tail).digest()
+
+
+def open_source(source: Any, *, mapped: bool) -> Source:
+    """Return the source for a path, a bytes-like object or a seekable binary file."""
+    if isinstance(source, str | os.PathLike):
+        return FileSource(source, mapped=mapped)
+    if hasattr(source, "read") and hasattr(source, "seek"):
+        return ObjectSource(source)
+    try:
+        return BufferSource(source)
+    except TypeError:
+        raise TypeError(
+            f"a path, a bytes-like object or a seekable binary file is needed, not {source!r}"
+        ) from None

@@ -1,0 +1,251 @@
+"""Streams: a leaf's cells as blocks of planes, coded or raw (SPEC 9). Here codecs meet cells."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from nnpack.abc import Codec, Fill, Transform
+from nnpack.dtypes import Array, DType
+from nnpack.errors import NnpackError, error
+from nnpack.limits import MAX_BLOCK_LOG2, MAX_PLANE_BLOCK, MAX_PLANES, MIN_BLOCK_LOG2
+from nnpack.wire import crc32, up8
+
+_HEAD: Final = struct.Struct("<BBBB")
+ENTRY: Final = 8
+"""Bytes of a block table entry: stored length, CRC-32."""
+CELLS, RAW = 0, 0
+"""Ids of the transform and the codec that leave a leaf mappable."""
+
+
+class Bytes(Protocol):
+    """Where a stream's stored bytes are: a file, or memory."""
+
+    def read(self, offset: int, size: int) -> memoryview:
+        """Return exactly so many bytes, or raise `TruncatedError`."""
+
+    def read_into(self, offset: int, out: memoryview) -> None:
+        """Fill `out`, or raise `TruncatedError`."""
+
+    def map(self) -> memoryview:
+        """Return all bytes without a copy, or raise ValueError."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreamHead:
+    """A leaf's parameters, decoded.
+
+    Attributes:
+        transform: its id.
+        log2: of the cells in a block.
+        transform_parameter: of the transform.
+        codecs: id of the codec of each plane.
+        shared: entries (stored length, CRC-32) of tables shared by all blocks, [tables, 2].
+        table: entries of the plane-blocks, [blocks * planes, 2].
+    """
+
+    transform: int
+    log2: int
+    transform_parameter: int
+    codecs: tuple[int, ...]
+    shared: Array
+    table: Array
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the stored bytes are the packed cells in one piece."""
+        return self.transform == CELLS and self.codecs == (RAW,)
+
+    @property
+    def stored(self) -> int:
+        """Stored bytes, gaps not counted."""
+        return int(self.table[:, 0].sum(dtype=np.int64) + self.shared[:, 0].sum(dtype=np.int64))
+
+    def span(self) -> int:
+        """Bytes from the leaf's first to its last stored one, gaps counted."""
+        entries = np.concatenate([self.shared[:, 0], self.table[:, 0]]).astype(np.int64)
+        if not len(entries):
+            return 0
+        return int(((entries[:-1] + 7) & -8).sum() + entries[-1])
+
+    def pack(self) -> bytes:
+        """Return the parameters of the dense node."""
+        fixed = _HEAD.pack(self.transform, self.log2, len(self.codecs), self.transform_parameter)
+        fixed += bytes(self.codecs)
+        return b"".join([fixed, bytes(-len(fixed) & 7),
+                         self.shared.astype("<u4").tobytes(), self.table.astype("<u4").tobytes()])  # fmt: skip
+
+    @classmethod
+    def parse(cls, data: bytes, cells: int, offset: int) -> StreamHead:
+        """Decode a dense node's parameters, which stand at `offset` in the file."""
+        if len(data) < _HEAD.size:
+            raise error("bad-node", "a stream without its head", offset=offset)
+        transform, log2, planes, parameter = _HEAD.unpack_from(data)
+        fixed = up8(_HEAD.size + planes)
+        if not MIN_BLOCK_LOG2 <= log2 <= MAX_BLOCK_LOG2 or not 1 <= planes <= MAX_PLANES:
+            raise error("bad-value", f"blocks of 2^{log2} cells in {planes} planes", offset=offset)
+        blocks = (cells + (1 << log2) - 1) >> log2
+        entries, rest = divmod(len(data) - fixed, ENTRY)
+        shared = entries - blocks * planes
+        if rest or shared < 0 or len(data) < fixed:
+            raise error("bad-node", f"a block table of {len(data) - fixed} bytes for {blocks} "
+                        f"blocks of {planes} planes", offset=offset)  # fmt: skip
+        if any(data[_HEAD.size + planes : fixed]):
+            raise error("reserved-nonzero", "padding behind the codecs", offset=offset)
+        table = np.frombuffer(data, "<u4", 2 * entries, fixed).reshape(-1, 2)
+        if shared + blocks and (
+            int(table[:, 0].max()) > MAX_PLANE_BLOCK or not int(table[:, 0].min())
+        ):
+            raise error("bad-value", "a stored length of 0 or above 8 MiB", offset=offset)
+        return cls(transform, log2, parameter, tuple(data[_HEAD.size : _HEAD.size + planes]),
+                   table[:shared], table[shared:])  # fmt: skip
+
+
+class Stream:
+    """The cells of a stored leaf: the source of a `Dense` that stands in a file."""
+
+    in_memory = False
+
+    def __init__(self, head: StreamHead, dtype: DType, cells: int, start: int,
+                 transform: Transform, codecs: Sequence[Codec]) -> None:  # fmt: skip
+        """Check the head against the transform.
+
+        Args:
+            head: the parameters.
+            dtype: of the cells.
+            cells: their number.
+            start: offset in the file of the first stored byte.
+            transform: the one that the head names.
+            codecs: of each plane.
+        """
+        self.head, self.dtype, self.cells, self.start = head, dtype, cells, start
+        self.transform, self.codecs = transform, codecs
+        self.bytes: Bytes | None = None
+        self.block = 1 << head.log2
+        planes = len(head.codecs)
+        if not transform.accepts(dtype):
+            raise error("bad-dtype", f"the transform {transform.name} of {dtype.name}")
+        whole = transform.plane_lengths(self.block, dtype)
+        if len(whole) != planes or head.transform_parameter:
+            raise error("bad-value", f"{planes} planes, parameter {head.transform_parameter}: "
+                        f"not what {transform.name} makes of {dtype.name}")  # fmt: skip
+        if max(whole) > MAX_PLANE_BLOCK:
+            raise error("bad-value", f"blocks of {self.block} {dtype.name} pass 8 MiB a plane")
+        if len(head.shared):
+            raise error("bad-value", "shared tables of codecs that have none")
+        self._check_lengths(whole)
+        self._starts: Array | None = None
+
+    def _check_lengths(self, whole: list[int]) -> None:
+        """Check that nothing is stored in more bytes than it has, and raw planes in as many."""
+        planes = len(whole)
+        stored = self.head.table[:, 0].reshape(-1, planes)
+        tail = self.transform.plane_lengths(self.cells % self.block or self.block, self.dtype)
+        for plane, (length, last) in enumerate(zip(whole, tail, strict=True)):
+            column = stored[:, plane]
+            raw = self.head.codecs[plane] == RAW
+            for entries, most in ((column[:-1], length), (column[-1:], last)):
+                if len(entries) and (
+                    int(entries.max()) > most or (raw and int(entries.min()) != most)
+                ):
+                    raise error("mismatch", f"a plane of {most} bytes stored in another length")
+
+    @property
+    def grain(self) -> int:
+        """A block."""
+        return self.block
+
+    @property
+    def stored(self) -> int:
+        """Stored bytes."""
+        return self.head.stored
+
+    def stored_between(self, start: int, stop: int) -> int:
+        """Return the stored bytes of the blocks that hold cells [start, stop)."""
+        planes = len(self.codecs)
+        rows = self.head.table[start // self.block * planes : -(-stop // self.block) * planes, 0]
+        return int(rows.sum(dtype=np.int64))
+
+    def _block_starts(self) -> Array:
+        """Return where each plane-block starts, counted from the first, and where the last ends."""
+        if self._starts is None:
+            padded = (self.head.table[:, 0].astype(np.int64) + 7) & -8
+            self._starts = np.concatenate([[0], np.cumsum(padded)])
+        return self._starts
+
+    def view(self) -> Array:
+        """Return the cells of a raw stream of whole bytes, neither copied nor checked."""
+        assert self.bytes is not None  # noqa: S101 - set by whoever opened the file
+        if not self.cells:
+            return np.empty(0, self.dtype.numpy)
+        data = self.bytes.map()[self.start : self.start + self.cells * self.dtype.itemsize]
+        return np.frombuffer(data, np.uint8).view(self.dtype.numpy)
+
+    def window(self, start: int, stop: int) -> Fill:  # noqa: ARG002
+        """Decode blocks when asked; the last one is kept for the next range."""
+        kept: list[tuple[int, Array]] = []
+
+        def fill(a: int, b: int, out: Array) -> None:
+            for index in range(a >> self.head.log2, -(-b >> self.head.log2)):
+                low, high = index * self.block, min((index + 1) * self.block, self.cells)
+                left, right = max(a, low), min(b, high)
+                target = out[left - a : right - a]
+                if (left, right) == (low, high):
+                    self.decode(index, target)
+                    continue
+                have = next((cells for number, cells in kept if number == index), None)
+                if have is None:
+                    have = np.empty(high - low, self.dtype.numpy)
+                    self.decode(index, have)
+                    kept[:] = [(index, have)]
+                target.view(np.uint8)[:] = have[left - low : right - low].view(np.uint8)
+
+        return fill
+
+    def decode(self, index: int, out: Array) -> None:
+        """Read, check and decode one block into `out`, flat and in its memory type."""
+        assert self.bytes is not None  # noqa: S101 - set by whoever opened the file
+        planes = len(self.codecs)
+        starts = self._block_starts()
+        first = index * planes
+        at = self.start + int(starts[first])
+        lengths = self.head.table[first : first + planes, 0].tolist()
+        sums = self.head.table[first : first + planes, 1].tolist()
+        if self.head.is_raw and not self.dtype.packed:
+            target = memoryview(out.view(np.uint8))
+            self.bytes.read_into(at, target)
+            check_crc(target, sums[0], at)
+            return
+        end = int(starts[first + planes - 1]) + lengths[-1]
+        if first + planes < len(self.head.table):
+            end = int(starts[first + planes])
+        data = self.bytes.read(at, self.start + end - at)
+        sizes = self.transform.plane_lengths(len(out), self.dtype)
+        decoded: list[Array] = []
+        position = 0
+        for codec, length, crc, size in zip(self.codecs, lengths, sums, sizes, strict=True):
+            stored = data[position : position + length]
+            check_crc(stored, crc, at + position)
+            gap = data[position + length : min(position + up8(length), len(data))]
+            if any(gap):
+                raise error("reserved-nonzero", "bytes between planes are not zero",
+                            offset=at + position + length)  # fmt: skip
+            try:
+                plane = stored if length == size else codec.decode(stored, size)
+            except NnpackError as bad:
+                raise bad.at(offset=at + position) from None
+            decoded.append(np.frombuffer(plane, np.uint8, size))
+            position += up8(length)
+        self.transform.join(decoded, self.dtype, out)
+
+
+def check_crc(data: memoryview, stored: int, offset: int) -> None:
+    """Compare the CRC-32 of stored bytes with the block table's."""
+    found = crc32(data)
+    if found != stored:
+        raise error("bad-checksum", f"CRC-32 {found:08x}, the block table says {stored:08x}",
+                    offset=offset)  # fmt: skip

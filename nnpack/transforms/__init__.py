@@ -1,0 +1,15 @@
+"""The transforms, by id (SPEC 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from nnpack.abc import Transform
+from nnpack.transforms.bytes import Bytes
+from nnpack.transforms.cells import Cells
+from nnpack.transforms.delta import Delta
+
+TRANSFORMS: Final[Mapping[int, Transform]] = {
+    transform.id: transform for transform in (Cells(), Bytes(), Delta())
+}

@@ -1,0 +1,39 @@
+"""Cells as they are, narrow ones packed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from nnpack.abc import Transform
+from nnpack.dtypes import Array, DType, from_cells, pack, packed_size, to_cells, unpack
+
+
+class Cells(Transform):
+    """One plane: the packed cells (SPEC 10.1)."""
+
+    id: ClassVar[int] = 0
+    name: ClassVar[str] = "cells"
+
+    def accepts(self, dtype: DType) -> bool:  # noqa: ARG002
+        """Every type."""
+        return True
+
+    def plane_lengths(self, cells: int, dtype: DType) -> list[int]:
+        """One plane."""
+        return [packed_size(cells, dtype.bits)]
+
+    def split(self, cells: Array, dtype: DType) -> list[Array]:
+        """Return the packed cells; whole bytes are not copied."""
+        if dtype.packed:
+            return [pack(to_cells(cells, dtype), dtype.bits)]
+        return [cells.view(np.uint8)]
+
+    def join(self, planes: Sequence[Array], dtype: DType, out: Array) -> None:
+        """Write the cells."""
+        if dtype.packed:
+            from_cells(unpack(planes[0], len(out), dtype.bits), dtype, out)
+        else:
+            out.view(np.uint8)[:] = planes[0]

@@ -1,0 +1,344 @@
+"""Writing files: sections in order, then the directory and the trailer (SPEC 5)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+import numpy as np
+
+from nnpack import container, graph, jsontext
+from nnpack.abc import Codec, Node
+from nnpack.atomic import AtomicFile
+from nnpack.codecs import CODECS
+from nnpack.container import Section, Trailer
+from nnpack.encode import PROFILES, Payload, choose, encode, raw_plan
+from nnpack.errors import Invalid
+from nnpack.limits import MAX_DEPTH, MAX_HEAD, MAX_NODES, MAX_SECTIONS
+from nnpack.nodes import KINDS
+from nnpack.nodes.dense import Dense, as_node
+from nnpack.source import CHUNK, ROOT_PREFIX
+from nnpack.tree import CODEC, FIRST_PRIVATE, KIND, leaves, pack_tree
+from nnpack.wire import U64, crc32, up8, up_align
+
+DEFAULT_ALIGNMENT: Final = 64
+"""A cache line, and the widest vector register."""
+SMALL_PAYLOAD: Final = 4096
+"""Raw payloads below this are aligned to 8 only: padding would cost more than it gains."""
+
+
+class Sink(Protocol):
+    """What a file can be written to."""
+
+    def write(self, data: bytes | memoryview, /) -> Any:
+        """Take the bytes."""
+
+
+class Writer:
+    """Writes one file, section by section; holds at most one section's encoded payload.
+
+    As a context manager it closes the file at the end, or discards it if there was an exception:
+    nothing appears at a target path before.
+
+    Args:
+        target: a path, or any object with `write` (a pipe, a socket's file, BytesIO).
+        profile: "raw" (mappable, canonical) or "balanced" (smaller).
+        digests: write SHA-256 digests, so that `root` authenticates every part of the file.
+        alignment: of raw tensors in the file, a power of two from 8 to 65536; 64 by default,
+            8 for tensors under 4 KiB.
+        threads: accepted for symmetry with `open`; encoding runs on the caller's thread.
+        codecs: plug-ins besides `nnpack.codecs.CODECS`.
+        kinds: plug-ins besides `nnpack.nodes.KINDS`.
+
+    Raises:
+        ValueError: an option that cannot be.
+    """
+
+    def __init__(
+        self,
+        target: str | os.PathLike[str] | Sink,
+        *,
+        profile: str = "balanced",
+        digests: bool = False,
+        alignment: int | None = None,
+        threads: int | None = None,
+        codecs: Mapping[int, Codec] | None = None,
+        kinds: Mapping[int, type[Node]] | None = None,
+    ) -> None:
+        """Begin the file."""
+        if profile not in PROFILES:
+            raise ValueError(f"no profile {profile!r}; there are {', '.join(PROFILES)}")
+        if alignment is not None and alignment not in {1 << n for n in range(3, 17)}:
+            raise ValueError(f"an alignment is a power of two from 8 to 65536, not {alignment}")
+        if threads is not None and threads < 1:
+            raise ValueError(f"at least one thread is needed, not {threads}")
+        self._profile, self._alignment = profile, alignment
+        self._bindings = private_names(codecs or CODECS, kinds or KINDS)
+        self._digests = _Digests() if digests else None
+        self._taps: list[Callable[[bytes | memoryview], None]] = []
+        if self._digests:
+            self._taps.append(self._digests.update)
+        self._sections: list[Section] = []
+        self._types: dict[str, int] = {}
+        self._metadata: dict[str, Any] | None = None
+        self.root: str | None = None
+        """Hex digest that authenticates the file, once it is closed; None without digests."""
+        self._file: AtomicFile | None = None
+        self._spool: str | None = None
+        if isinstance(target, str | os.PathLike):
+            self._file = AtomicFile(target)
+            self._spool = str(self._file.target.parent)
+            self._write_out: Callable[[Any], Any] = self._file.file.write
+        else:
+            self._write_out = target.write
+        self._offset = 0
+        self._open = True
+        self._emit(container.HEADER)
+        if self._bindings:
+            self._section(container.NAMES, "", container.pack_names(self._bindings))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:  # fmt: skip
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+    def add(self, name: str, value: Any) -> None:
+        """Write a tensor.
+
+        Args:
+            name: 1 to 1024 bytes of UTF-8, unlike all others in the file.
+            value: a value such as `Csr` or `Quantized`, a tensor of an open file, a numpy array,
+                or anything with shape, dtype and slicing, which is read piece by piece.
+        """
+        self._check_name(name)
+        node = as_node(getattr(value, "node", value))
+        self._tensor(name, node)
+        self._types[name] = container.TENSOR
+
+    def add_alias(self, name: str, target: str) -> None:
+        """Give the tensor called `target`, written before, a second name."""
+        self._check_name(name)
+        if self._types.get(target) != container.TENSOR:
+            raise ValueError(f"an alias needs a tensor written before it; {target!a} is none")
+        self._section(container.ALIAS, name, container.pack_alias(target))
+        self._types[name] = container.ALIAS
+
+    def add_blob(self, name: str, data: bytes | bytearray | memoryview) -> None:
+        """Write bytes that ride along, such as a tokenizer."""
+        self._check_name(name)
+        self._bytes(container.BLOB, name, bytes(data))
+        self._types[name] = container.BLOB
+
+    def add_graph(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a graph (SPEC 12.2); ValueError or TypeError if it is not one."""
+        self._check_name(name)
+        text = jsontext.pack(dict(value))
+        graph.check(dict(value))
+        self._bytes(container.GRAPH, name, text)
+        self._types[name] = container.GRAPH
+
+    def set_metadata(self, mapping: Mapping[str, Any]) -> None:
+        """Set the file's metadata, a JSON object; it is written last, near the directory."""
+        jsontext.pack(dict(mapping))
+        self._metadata = dict(mapping)
+
+    def copy(self, name: str, section: Section, payload: Payload, names: Mapping[Any, str]) -> None:
+        """Write a tensor section as it is, for one whose parts this library cannot decode.
+
+        Args:
+            name: of the copy.
+            section: head of the original.
+            payload: its bytes.
+            names: what the original's private ids are bound to: here they must be the same.
+        """
+        self._check_name(name)
+        for key, bound in names.items():
+            if self._bindings.get(key) != bound:
+                raise ValueError(f"{name!a} needs {bound}, which this file does not bind to id "
+                                 f"{key[1]}: pass the plug-in")  # fmt: skip
+        self._section(container.TENSOR, name, section.body, payload, section.alignment)
+        self._types[name] = container.TENSOR
+
+    def close(self) -> None:
+        """Write metadata, digests, directory and trailer; let the file appear."""
+        if not self._open:
+            return
+        try:
+            self._finish()
+        except BaseException:
+            self.discard()
+            raise
+        self._open = False
+        if self._file:
+            self._file.commit()
+
+    def discard(self) -> None:
+        """Give the file up: nothing appears at the target path."""
+        if self._open and self._file:
+            self._file.discard()
+        self._open = False
+
+    def _finish(self) -> None:
+        if self._metadata is not None:
+            self._bytes(container.METADATA, "", jsontext.pack(self._metadata))
+        root = None
+        if self._digests:
+            digests = self._digests.finish()
+            root = hashlib.sha256(ROOT_PREFIX + U64.pack(self._offset))
+            self._taps = [root.update]
+            leaf = Dense(np.frombuffer(digests, np.uint8).reshape(-1, 32))
+            self._leaf_section(container.DIGESTS, "", leaf, "raw")
+        start, checksum = self._offset, _Crc(container.HEADER)
+        self._taps.append(checksum.update)
+        listing = np.frombuffer(container.pack_directory(self._sections), np.uint8)
+        self._leaf_section(container.DIRECTORY, "", Dense(listing), self._profile)
+        length = self._offset - start
+        checksum.update(U64.pack(start) + U64.pack(length))
+        self._emit(Trailer(start, length, checksum.value).pack())
+        self.root = root.hexdigest() if root else None
+
+    def _emit(self, data: bytes | memoryview) -> None:
+        """Write bytes, and show them to whoever counts or digests them."""
+        if not self._open:
+            raise ValueError("the file is closed")
+        rest = memoryview(data).cast("B")
+        self._offset += len(rest)
+        for tap in self._taps:
+            tap(rest)
+        while len(rest):
+            count = self._write_out(rest)
+            rest = rest[len(rest) if count is None else count :]
+
+    def _section(self, kind: int, name: str, body: bytes, payload: Payload | None = None,
+                 alignment: int = 3) -> None:  # fmt: skip
+        """Write a whole section."""
+        if len(self._sections) >= MAX_SECTIONS - 1:
+            raise ValueError(f"a file has fewer than {MAX_SECTIONS} sections")
+        size = payload.size if payload else 0
+        section = Section(
+            kind, container.ANCILLARY if kind == container.DIGESTS else 0, name,
+            alignment if size else 3, self._offset, size, body,
+        )  # fmt: skip
+        if section.head_length > MAX_HEAD:
+            raise ValueError(f"the head of {name!a} passes 64 MiB: split the tensor")
+        self._emit(section.head())
+        self._emit(bytes(section.payload_offset - self._offset))
+        for chunk in payload or ():
+            self._emit(chunk)
+        self._emit(bytes(section.end - self._offset))
+        self._sections.append(section)
+
+    def _bytes(self, kind: int, name: str, data: bytes) -> None:
+        self._leaf_section(kind, name, Dense(np.frombuffer(data, np.uint8)), self._profile)
+
+    def _leaf_section(self, kind: int, name: str, leaf: Dense, profile: str) -> None:
+        """Write a section whose body is one leaf of bytes."""
+        payload = Payload(self._spool)
+        plan = choose(profile, leaf, text=kind != container.DIGESTS)
+        head = encode(leaf, plan, payload)
+        self._section(kind, name, pack_tree(leaf, 0, lambda _: head.pack()), payload)
+
+    def _tensor(self, name: str, node: Node) -> None:
+        """Encode the leaves of a tree and write its section."""
+        _check_tree(node, 1)
+        found = [leaf for leaf in leaves(node) if isinstance(leaf, Dense)]
+        if len(found) > MAX_NODES:
+            raise Invalid("bad-node", f"a tensor has at most {MAX_NODES} nodes")
+        plans = [choose(self._profile, leaf) for leaf in found]
+        raw = sum(leaf.nbytes for leaf, plan in zip(found, plans, strict=True)
+                  if plan == raw_plan(leaf.cell, leaf.size))  # fmt: skip
+        alignment = self._alignment or DEFAULT_ALIGNMENT
+        if not raw or (self._alignment is None and raw < SMALL_PAYLOAD):
+            alignment = 8
+        log2 = alignment.bit_length() - 1
+        payload = Payload(self._spool)
+        heads: dict[int, bytes] = {}
+        for leaf, plan in zip(found, plans, strict=True):
+            is_raw = plan.transform.id == 0 and plan.codecs[0].id == 0
+            if leaf.size:
+                payload.pad(up_align(payload.size, log2) if is_raw else up8(payload.size))
+            heads[id(leaf)] = encode(leaf, plan, payload).pack()
+        body = pack_tree(node, 0, lambda leaf: heads[id(leaf)])
+        self._section(container.TENSOR, name, body, payload, log2)
+
+    def _check_name(self, name: str) -> None:
+        if not self._open:
+            raise ValueError("the file is closed")
+        container.check_name(name)
+        if name in self._types:
+            raise ValueError(f"the file has a section called {name!a} already")
+
+
+def _check_tree(node: Node, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise Invalid("bad-node", f"a tensor nests at most {MAX_DEPTH} nodes")
+    for _, part in node.parts():
+        _check_tree(part, depth + 1)
+
+
+def private_names(codecs: Mapping[int, Codec], kinds: Mapping[int, type[Node]]) \
+        -> dict[tuple[int, int], str]:  # fmt: skip
+    """Return the names to bind for the private ids among plug-ins; ValueError if one has none."""
+    bindings: dict[tuple[int, int], str] = {}
+    for number, things in ((KIND, kinds), (CODEC, codecs)):
+        for key, thing in things.items():
+            if not isinstance(key, int) or key < FIRST_PRIVATE:
+                continue
+            if key > container.LAST_PRIVATE or not container.is_private_name(thing.name):
+                raise ValueError(f"the plug-in {thing.name!r} with id {key} needs an id from 128 "
+                                 "to 255 and a reverse-DNS name")  # fmt: skip
+            bindings[number, key] = thing.name
+    return bindings
+
+
+class _Crc:
+    """A running CRC-32."""
+
+    def __init__(self, start: bytes) -> None:
+        self.value = int(crc32(start))
+
+    def update(self, data: bytes | memoryview) -> None:
+        self.value = int(crc32(data, self.value))
+
+
+class _Digests:
+    """SHA-256 of each MiB of what is written."""
+
+    def __init__(self) -> None:
+        self._done: list[bytes] = []
+        self._current, self._left = hashlib.sha256(), CHUNK
+
+    def update(self, data: bytes | memoryview) -> None:
+        rest = memoryview(data).cast("B")
+        while len(rest):
+            piece = rest[: self._left]
+            self._current.update(piece)
+            self._left -= len(piece)
+            rest = rest[len(piece) :]
+            if not self._left:
+                self._done.append(self._current.digest())
+                self._current, self._left = hashlib.sha256(), CHUNK
+
+    def finish(self) -> bytes:
+        last = [] if self._left == CHUNK else [self._current.digest()]
+        return b"".join(self._done + last)
+
+
+def write_to(target: Any, tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None,
+             profile: str) -> None:  # fmt: skip
+    """Write a mapping of tensors and metadata."""
+    with Writer(target, profile=profile) as writer:
+        for name, value in tensors.items():
+            writer.add(name, value)
+        if metadata:
+            writer.set_metadata(metadata)
+
+
