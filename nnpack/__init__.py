@@ -65,11 +65,31 @@ _HOME = {
 """Public name -> module; looked up on first use, so that `nnpack --help` needs no numpy."""
 
 __all__ = [
-    "ChecksumError", "Codebook", "Concat", "Constant", "Csr", "Dense", "DigestError",
-    "FormatError", "LimitError", "Limits", "NnpackError", "Opaque", "Quantized", "Reader",
-    "Tensor", "TruncatedError", "UnsupportedError", "Writer", "load", "load_file", "open",
-    "read_stream", "save", "save_file",
-]  # fmt: skip
+    "ChecksumError",
+    "Codebook",
+    "Concat",
+    "Constant",
+    "Csr",
+    "Dense",
+    "DigestError",
+    "FormatError",
+    "LimitError",
+    "Limits",
+    "NnpackError",
+    "Opaque",
+    "Quantized",
+    "Reader",
+    "Tensor",
+    "TruncatedError",
+    "UnsupportedError",
+    "Writer",
+    "load",
+    "load_file",
+    "open",
+    "read_stream",
+    "save",
+    "save_file",
+]
 
 
 def __getattr__(name: str) -> Any:

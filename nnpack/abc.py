@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -151,7 +152,7 @@ class Node(ABC):
         rule about its contents raises `Invalid`.
         """
 
-    def check_contents(self) -> None:
+    def check_contents(self) -> None:  # noqa: B027 - most kinds have no such rules
         """Check what the parts hold, as far as the kind has rules about it; raise `Invalid`."""
 
     def check(self) -> None:
@@ -189,7 +190,7 @@ def pieces(start: int, stop: int, grain: int) -> list[tuple[int, int]]:
     """Cut a range at multiples of `grain`, into pieces of about `PIECE` elements."""
     step = grain * max(1, PIECE // grain)
     cuts = [start, *range((start // step + 1) * step, stop, step), stop]
-    return [*zip(cuts[:-1], cuts[1:], strict=True)] if stop > start else []
+    return [*pairwise(cuts)] if stop > start else []
 
 
 def fill_all(node: Node, out: Array) -> None:

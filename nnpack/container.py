@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -31,9 +32,15 @@ SMALLEST_FILE: Final = 128
 
 TENSOR, GRAPH, METADATA, ALIAS, BLOB, NAMES, DIRECTORY, DIGESTS = range(1, 9)
 TYPE_NAMES: Final = {
-    TENSOR: "tensor", GRAPH: "graph", METADATA: "metadata", ALIAS: "alias", BLOB: "blob",
-    NAMES: "names", DIRECTORY: "directory", DIGESTS: "digests",
-}  # fmt: skip
+    TENSOR: "tensor",
+    GRAPH: "graph",
+    METADATA: "metadata",
+    ALIAS: "alias",
+    BLOB: "blob",
+    NAMES: "names",
+    DIRECTORY: "directory",
+    DIGESTS: "digests",
+}
 NAMED: Final = (TENSOR, GRAPH, ALIAS, BLOB)
 """Types with a name, which share one namespace."""
 ANCILLARY: Final = 1
@@ -94,8 +101,18 @@ class Section(NamedTuple):
         """Return the head as it stands in the file."""
         name = self.name.encode()
         rest = pad8(name) + self.body
-        fixed = _HEAD.pack(SYNC, self.type, self.flags, HEAD_SIZE + len(rest), len(name),
-                           self.alignment, 0, self.payload_length, 0, 0)  # fmt: skip
+        fixed = _HEAD.pack(
+            SYNC,
+            self.type,
+            self.flags,
+            HEAD_SIZE + len(rest),
+            len(name),
+            self.alignment,
+            0,
+            self.payload_length,
+            0,
+            0,
+        )
         head = fixed + rest
         return head[:28] + struct.pack("<I", head_crc(self.offset, head)) + head[32:]
 
@@ -199,8 +216,9 @@ def check_type(kind: int, flags: int, name_length: int, offset: int) -> None:
         if ancillary != (kind == DIGESTS):
             raise error("bad-layout", f"{what} section with a wrong ancillary bit", offset=offset)
         if (name_length > 0) != (kind in NAMED):
-            raise error("bad-text", f"{what} section with a name of {name_length} bytes",
-                        offset=offset)  # fmt: skip
+            raise error(
+                "bad-text", f"{what} section with a name of {name_length} bytes", offset=offset
+            )
     elif not ancillary:
         raise error("unknown-section", f"critical section of unknown type {kind}", offset=offset)
     if name_length > MAX_NAME:
@@ -235,9 +253,12 @@ class Trailer(NamedTuple):
         offset, length, crc, zero, magic = _TRAILER.unpack(data)
         here = size - TRAILER_SIZE
         if magic != END_MAGIC:
-            raise error("truncated", "the file does not end with a trailer: it was cut short, "
-                        "or its writing never finished (`nnpack salvage` may help)",
-                        offset=size)  # fmt: skip
+            raise error(
+                "truncated",
+                "the file does not end with a trailer: it was cut short, "
+                "or its writing never finished (`nnpack salvage` may help)",
+                offset=size,
+            )
         if zero:
             raise error("reserved-nonzero", "reserved bytes of the trailer are set", offset=here)
         if offset < HEADER_SIZE or length < HEAD_SIZE or offset + length != here or offset & 7:
@@ -252,8 +273,11 @@ class Trailer(NamedTuple):
         """Compare the CRC-32 of header, directory section and the trailer's first 16 bytes."""
         pointers = U64.pack(self.directory_offset) + U64.pack(self.directory_length)
         if crc32(pointers, crc32(directory, crc32(header))) != self.crc:
-            raise error("bad-checksum", "the CRC-32 of header and directory differs",
-                        offset=self.directory_offset)  # fmt: skip
+            raise error(
+                "bad-checksum",
+                "the CRC-32 of header and directory differs",
+                offset=self.directory_offset,
+            )
 
 
 _COLUMNS: Final = ("<u8", "<u8", "<u4", "<u2", "<u2", "<u2", "u1")
@@ -296,17 +320,29 @@ def pack_directory(sections: list[Section]) -> bytes:
     """Return the decoded payload of the directory section."""
     names = [section.name.encode() for section in sections]
     rows = [
-        (s.offset, s.payload_length, HEAD_SIZE + up8(len(name)) + len(s.body), s.type, s.flags,
-         len(name), s.alignment)
+        (
+            s.offset,
+            s.payload_length,
+            HEAD_SIZE + up8(len(name)) + len(s.body),
+            s.type,
+            s.flags,
+            len(name),
+            s.alignment,
+        )
         for s, name in zip(sections, names, strict=True)
-    ]  # fmt: skip
+    ]
     columns = zip(*rows, strict=True) if rows else [()] * len(_COLUMNS)
-    return b"".join([
-        U64.pack(len(sections)),
-        *(np.array(column, kind).tobytes() for column, kind in zip(columns, _COLUMNS, strict=True)),
-        b"\n".join(names),
-        *(section.body for section in sections),
-    ])  # fmt: skip
+    return b"".join(
+        [
+            U64.pack(len(sections)),
+            *(
+                np.array(column, kind).tobytes()
+                for column, kind in zip(columns, _COLUMNS, strict=True)
+            ),
+            b"\n".join(names),
+            *(section.body for section in sections),
+        ]
+    )
 
 
 def parse_directory(data: bytes | memoryview, end: int) -> Directory:
@@ -320,8 +356,9 @@ def parse_directory(data: bytes | memoryview, end: int) -> Directory:
     (count,) = U64.unpack(data[:8])
     at = U64.size
     if count >= MAX_SECTIONS or len(data) < at + count * _ROW_SIZE:
-        raise error("mismatch", f"a directory of {len(data)} bytes cannot list {count} sections",
-                    offset=end)  # fmt: skip
+        raise error(
+            "mismatch", f"a directory of {len(data)} bytes cannot list {count} sections", offset=end
+        )
     columns: list[Column] = []
     for kind in _COLUMNS:
         columns.append(np.frombuffer(data, kind, count, at))
@@ -337,22 +374,40 @@ def parse_directory(data: bytes | memoryview, end: int) -> Directory:
     names = _split_names(data[at : at + name_bytes], lengths, end)
     by_name = _index_names(names, types, end)
     return Directory(
-        end, names, offsets, payloads, heads, types, flags, alignments,
-        data[at + name_bytes :], body_ends, by_name,
-    )  # fmt: skip
+        end,
+        names,
+        offsets,
+        payloads,
+        heads,
+        types,
+        flags,
+        alignments,
+        data[at + name_bytes :],
+        body_ends,
+        by_name,
+    )
 
 
 def _check_rows(
-    offsets: Column, payloads: Column, heads: Column, types: Column, flags: Column,
-    name_lengths: Column, alignments: Column, end: int,
-) -> None:  # fmt: skip
+    offsets: Column,
+    payloads: Column,
+    heads: Column,
+    types: Column,
+    flags: Column,
+    name_lengths: Column,
+    alignments: Column,
+    end: int,
+) -> None:
     """Check every column and the chain; all in vectors, since a file may have a million rows."""
 
     def require(good: Column, error_class: str, what: str) -> None:
         if not good.all():
             row = int(np.argmin(good))
-            raise error(error_class, f"{what} in row {row} of the directory",
-                        offset=int(offsets[row]) if offsets[row] < end else end)  # fmt: skip
+            raise error(
+                error_class,
+                f"{what} in row {row} of the directory",
+                offset=int(offsets[row]) if offsets[row] < end else end,
+            )
 
     if not len(offsets):
         if end != HEADER_SIZE:
@@ -366,12 +421,19 @@ def _check_rows(
         row = int(np.argmax((types == kind) & (flags == flag) & ((name_lengths > 0) == named)))
         check_type(kind, flag, int(named), int(offsets[row]))
     require(name_lengths <= MAX_NAME, "bad-text", "a name that is too long")
-    require((alignments >= MIN_ALIGNMENT_LOG2) & (alignments <= MAX_ALIGNMENT_LOG2)
-            & ((payloads > 0) | (alignments == MIN_ALIGNMENT_LOG2)),
-            "bad-layout", "an alignment that cannot be")  # fmt: skip
+    require(
+        (alignments >= MIN_ALIGNMENT_LOG2)
+        & (alignments <= MAX_ALIGNMENT_LOG2)
+        & ((payloads > 0) | (alignments == MIN_ALIGNMENT_LOG2)),
+        "bad-layout",
+        "an alignment that cannot be",
+    )
     named_heads = HEAD_SIZE + ((name_lengths.astype(np.int64) + 7) & -8)
-    require((heads <= MAX_HEAD) & (heads % 8 == 0) & (heads >= named_heads),
-            "bad-layout", "a head length that cannot be")  # fmt: skip
+    require(
+        (heads <= MAX_HEAD) & (heads % 8 == 0) & (heads >= named_heads),
+        "bad-layout",
+        "a head length that cannot be",
+    )
     start = offsets.astype(np.int64) + heads
     unit = np.left_shift(1, alignments.astype(np.int64))
     after = (((start + unit - 1) & -unit) + payloads.astype(np.int64) + 7) & -8
@@ -379,8 +441,9 @@ def _check_rows(
     follows[:-1] = offsets[1:]
     follows[-1] = end
     if offsets[0] != HEADER_SIZE:
-        raise error("bad-layout", "the first section does not follow the header",
-                    offset=HEADER_SIZE)  # fmt: skip
+        raise error(
+            "bad-layout", "the first section does not follow the header", offset=HEADER_SIZE
+        )
     require(after == follows, "bad-layout", "a section that does not end where the next begins")
     _check_order(types, end)
 
@@ -420,9 +483,8 @@ def _index_names(names: list[str], types: Column, end: int) -> dict[str, int]:
         by_name = {names[row]: row for row in rows}
         expected = len(rows)
     if len(by_name) != expected:
-        seen: set[str] = set()
-        twice = next(n for n, t in zip(names, types.tolist(), strict=True)
-                     if t in NAMED and (n in seen or seen.add(n)))  # fmt: skip
+        used = [name for name, kind in zip(names, types.tolist(), strict=True) if kind in NAMED]
+        twice = Counter(used).most_common(1)[0][0]
         raise error("duplicate", f"two sections are called {twice!a}", offset=end)
     return by_name
 

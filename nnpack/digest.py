@@ -32,8 +32,18 @@ def _update(total: Any, node: Node, role: int) -> None:
     if node.id >= FIRST_PRIVATE:
         raise ValueError(f"a tensor of the private kind {node.name} has no logical digest")
     parameters = node.parameters()
-    total.update(_HEAD.pack(node.id, role, node.cell.id, len(node.shape), len(node.parts()),
-                            bytes(3), len(parameters), 0))  # fmt: skip
+    total.update(
+        _HEAD.pack(
+            node.id,
+            role,
+            node.cell.id,
+            len(node.shape),
+            len(node.parts()),
+            bytes(3),
+            len(parameters),
+            0,
+        )
+    )
     total.update(struct.pack(f"<{len(node.shape)}Q", *node.shape))
     total.update(parameters)
     if isinstance(node, Dense):

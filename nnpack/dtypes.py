@@ -77,10 +77,15 @@ class DType:
 
 def _rows() -> list[DType]:
     widths = {**{bits: bits for bits in range(1, 9)}, 16: 9, 32: 10, 64: 11}
-    unsigned = [DType(0x10 | low, f"uint{bits}", bits, "uint", f"uint{bits}")
-                for bits, low in widths.items()]  # fmt: skip
-    signed = [DType(0x20 | low, f"int{bits}", bits, "int", f"int{bits}")
-              for bits, low in widths.items() if bits > 1]  # fmt: skip
+    unsigned = [
+        DType(0x10 | low, f"uint{bits}", bits, "uint", f"uint{bits}")
+        for bits, low in widths.items()
+    ]
+    signed = [
+        DType(0x20 | low, f"int{bits}", bits, "int", f"int{bits}")
+        for bits, low in widths.items()
+        if bits > 1
+    ]
     # ml_dtypes has two- and four-bit integers; the other narrow ones live in whole bytes.
     byte = {"uint1", "uint3", "uint5", "uint6", "uint7", "int3", "int5", "int6", "int7"}
     return [
@@ -126,7 +131,8 @@ def _numpy(memory: str) -> np.dtype[Any]:
         return np.dtype(memory)
     import ml_dtypes
 
-    return np.dtype(getattr(ml_dtypes, memory))
+    own: np.dtype[Any] = np.dtype(getattr(ml_dtypes, memory))
+    return own
 
 
 def named(name: str) -> DType:

@@ -71,7 +71,8 @@ def choose(profile: str, leaf: Dense, *, text: bool = False) -> Plan:
         return Plan(plain.transform, (Zstd(),), LARGE_BLOCK_LOG2)
     candidates = [CELLS] if dtype.bits <= 8 else [1, 2] if dtype.is_integer else [1]
     samples = [*_samples(leaf, 1 << plain.log2)]
-    best, least = plain, PAYS * sum(plain.transform.plane_lengths(len(s), dtype)[0] for s in samples)
+    best = plain
+    least = PAYS * sum(plain.transform.plane_lengths(len(s), dtype)[0] for s in samples)
     for number in candidates:
         transform = TRANSFORMS[number]
         planes = [transform.split(sample, dtype) for sample in samples]
@@ -88,7 +89,7 @@ def _pick_codec(planes: list[Array]) -> tuple[Codec, float]:
     size = sum(plane.nbytes for plane in planes)
     best: tuple[Codec, float] = (_raw(), float(size))
     for codec in (Zstd(WEIGHTS), Zstd()):
-        coded = sum(min(len(codec.encode(memoryview(plane))), plane.nbytes) for plane in planes)
+        coded = sum(min(len(codec.encode(plane.data)), plane.nbytes) for plane in planes)
         if coded < PAYS * best[1]:
             best = codec, float(coded)
     return best
@@ -176,9 +177,14 @@ def encode(leaf: Dense, plan: Plan, payload: Payload) -> StreamHead:
     """
     dtype, cells, block = leaf.cell, leaf.size, 1 << plan.log2
     entries: list[tuple[int, int]] = []
-    if cells and plan.transform.id == CELLS and plan.codecs[0].id == RAW and not dtype.packed \
-            and isinstance(leaf.source, InMemory):  # fmt: skip
-        data = memoryview(leaf.source.array.reshape(-1).view(np.uint8))
+    if (
+        cells
+        and plan.transform.id == CELLS
+        and plan.codecs[0].id == RAW
+        and not dtype.packed
+        and isinstance(leaf.source, InMemory)
+    ):
+        data = leaf.source.array.reshape(-1).view(np.uint8).data
         step = block * dtype.itemsize
         for start in range(0, len(data), step):
             piece = data[start : start + step]
@@ -194,16 +200,22 @@ def encode(leaf: Dense, plan: Plan, payload: Payload) -> StreamHead:
     return StreamHead(plan.transform.id, plan.log2, 0, codecs, table[:0], table)
 
 
-def _encode_block(fill: Fill, start: int, stop: int, leaf: Dense, plan: Plan, payload: Payload,
-                  entries: list[tuple[int, int]]) -> None:  # fmt: skip
+def _encode_block(
+    fill: Fill,
+    start: int,
+    stop: int,
+    leaf: Dense,
+    plan: Plan,
+    payload: Payload,
+    entries: list[tuple[int, int]],
+) -> None:
     out = np.empty(stop - start, leaf.cell.numpy)
     fill(start, stop, out)
     planes = plan.transform.split(out, leaf.cell)
     for codec, plane in zip(plan.codecs, planes, strict=True):
-        data: bytes | memoryview = memoryview(plane)
+        data: bytes | memoryview = plane.data
         if codec.id != RAW:
-            coded = codec.encode(memoryview(plane))
-            data = coded if len(coded) < len(plane) else data
+            data = min(codec.encode(plane.data), data, key=len)
         payload.pad(up8(payload.size))
         payload.append(data)
         entries.append((len(data), crc32(data)))

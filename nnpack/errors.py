@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from typing import Final
 
-CORRUPT: Final = frozenset({
-    "not-nnpack", "truncated", "trailing-data", "bad-checksum", "reserved-nonzero", "bad-layout",
-    "bad-text", "duplicate", "missing", "bad-reference", "mismatch", "bad-node", "bad-shape",
-    "bad-dtype", "bad-value", "bad-index", "bad-stream", "bad-json", "bad-digest",
-})  # fmt: skip
+CORRUPT: Final = frozenset(
+    {
+        "not-nnpack",
+        "truncated",
+        "trailing-data",
+        "bad-checksum",
+        "reserved-nonzero",
+        "bad-layout",
+        "bad-text",
+        "duplicate",
+        "missing",
+        "bad-reference",
+        "mismatch",
+        "bad-node",
+        "bad-shape",
+        "bad-dtype",
+        "bad-value",
+        "bad-index",
+        "bad-stream",
+        "bad-json",
+        "bad-digest",
+    }
+)
 UNSUPPORTED: Final = frozenset({"unsupported-version", "unknown-section", "unsupported"})
 LIMIT: Final = frozenset({"limit-exceeded"})
 ERROR_CLASSES: Final = CORRUPT | UNSUPPORTED | LIMIT

@@ -103,13 +103,18 @@ def _graph(value: Any, where: str) -> None:
 
 
 _ATTRIBUTES: Final[dict[str, Check]] = {
-    "int": _integer, "ints": _list_of(_integer),
-    "float": _float, "floats": _list_of(_float),
-    "string": _string, "strings": _list_of(_string),
-    "tensor": _string, "tensors": _list_of(_string),
-    "graph": _graph, "graphs": _list_of(_graph),
+    "int": _integer,
+    "ints": _list_of(_integer),
+    "float": _float,
+    "floats": _list_of(_float),
+    "string": _string,
+    "strings": _list_of(_string),
+    "tensor": _string,
+    "tensors": _list_of(_string),
+    "graph": _graph,
+    "graphs": _list_of(_graph),
     "type": _VALUE_TYPE,
-}  # fmt: skip
+}
 _NODE: Final = _object(
     {"op": _string, "inputs": _list_of(_string), "outputs": _list_of(_string)},
     {"domain": _string, "name": _string, "attributes": _map_of(_attribute)},

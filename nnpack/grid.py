@@ -43,8 +43,9 @@ def infer_block(shape: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
             f"a grid of shape {tuple(grid)} does not divide codes of shape {tuple(shape)}: "
             "pass block="
         )
-    return tuple(0 if groups == 1 else dim // groups
-                 for dim, groups in zip(shape, grid, strict=True))  # fmt: skip
+    return tuple(
+        0 if groups == 1 else dim // groups for dim, groups in zip(shape, grid, strict=True)
+    )
 
 
 class Grid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 from nnpack.errors import Invalid
@@ -16,7 +17,7 @@ _MAX_DIGITS: Final = len(str(MAX_JSON_INT)) + 1
 
 
 def parse(data: bytes | memoryview) -> dict[str, Any]:
-    """Return the JSON object that the bytes are; Invalid("bad-json") if they are not strict JSON."""
+    """Return the object that the bytes are in strict JSON; Invalid("bad-json") if they are not."""
     try:
         text = bytes(data).decode()
     except UnicodeDecodeError as bad:
@@ -24,9 +25,12 @@ def parse(data: bytes | memoryview) -> dict[str, Any]:
     _check_depth(text)
     try:
         value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_no_constant, parse_int=_int,
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+            parse_int=_int,
             parse_float=_float,
-        )  # fmt: skip
+        )
     except json.JSONDecodeError as bad:
         raise Invalid("bad-json", f"not JSON: {bad}") from bad
     if not isinstance(value, dict):
@@ -46,30 +50,30 @@ def pack(value: dict[str, Any]) -> bytes:
 
 def check(value: Any, depth: int = 1) -> None:
     """Check that a value is one that strict JSON can hold."""
-    if depth > MAX_JSON_DEPTH:
-        raise Invalid("bad-json", f"JSON nested more than {MAX_JSON_DEPTH} deep")
     if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"a JSON key is a str, not {key!r}")
-            check(key, depth)
-            check(item, depth + 1) if isinstance(item, dict | list) else check(item, depth)
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError(f"JSON keys are strings, not {[*value]!r}")
+        _check_items([*value, *value.values()], depth)
     elif isinstance(value, list | tuple):
-        for item in value:
-            check(item, depth + 1) if isinstance(item, dict | list | tuple) else check(item, depth)
+        _check_items(value, depth)
     elif isinstance(value, str):
         if _SURROGATE.search(value):
             raise Invalid("bad-json", f"half a surrogate pair in {value!a}")
-    elif isinstance(value, bool) or value is None:
-        pass
-    elif isinstance(value, int):
-        if abs(value) > MAX_JSON_INT:
-            raise Invalid("bad-json", f"the integer {value} is beyond ±(2^53 − 1)")
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise Invalid("bad-json", f"JSON has no {value}")
-    else:
+    elif isinstance(value, int):
+        if abs(value) > MAX_JSON_INT:
+            raise Invalid("bad-json", f"the integer {value} is beyond ±(2^53 − 1)")
+    elif value is not None:
         raise TypeError(f"JSON has no {type(value).__name__}: {value!r}")
+
+
+def _check_items(items: Iterable[Any], depth: int) -> None:
+    if depth > MAX_JSON_DEPTH:
+        raise Invalid("bad-json", f"JSON nested more than {MAX_JSON_DEPTH} deep")
+    for item in items:
+        check(item, depth + 1)
 
 
 def _check_depth(text: str) -> None:

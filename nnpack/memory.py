@@ -12,10 +12,9 @@ UNKNOWN: Final = 1 << 40
 
 def available_memory() -> int:
     """Return the default memory budget in bytes: the kernel's estimate, or the cgroup's rest."""
-    found = [UNKNOWN]
-    for line in _read("/proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            found.append(int(line.split()[1]) << 10)
+    lines = _read("/proc/meminfo").splitlines()
+    free = [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
+    found = [UNKNOWN, *free]
     limit, used = _read("/sys/fs/cgroup/memory.max"), _read("/sys/fs/cgroup/memory.current")
     if limit.strip().isdecimal() and used.strip().isdecimal():
         found.append(max(int(limit) - int(used), 0))

@@ -40,8 +40,9 @@ def save(tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) 
     return target.getvalue()
 
 
-def _add_all(writer: Writer, tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None) \
-        -> None:  # fmt: skip
+def _add_all(
+    writer: Writer, tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None
+) -> None:
     for name, value in tensors.items():
         writer.add(name, value)
     if metadata:

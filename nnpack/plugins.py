@@ -21,8 +21,9 @@ Bindings = Mapping[tuple[int, int], str]
 """(class, private id) -> reverse-DNS name, of the file's names section."""
 
 
-def split_plugins(codecs: Mapping[int, Codec] | None, kinds: Mapping[Any, Any] | None) \
-        -> tuple[Mapping[int, Codec], Mapping[int, type[Node]], Mapping[str, Decoder]]:  # fmt: skip
+def split_plugins(
+    codecs: Mapping[int, Codec] | None, kinds: Mapping[Any, Any] | None
+) -> tuple[Mapping[int, Codec], Mapping[int, type[Node]], Mapping[str, Decoder]]:
     """Sort what callers pass: kinds by id, decoders of foreign formats by name."""
     kinds = kinds or {}
     return (
@@ -65,8 +66,11 @@ class Plugins:
         missing: list[str] = []
         for number, key in dict.fromkeys(root.ids()):
             if key >= FIRST_PRIVATE and (number, key) not in self.bindings:
-                raise error("missing", f"no name is bound to the private {names[number]} {key}",
-                            offset=root.offset)  # fmt: skip
+                raise error(
+                    "missing",
+                    f"no name is bound to the private {names[number]} {key}",
+                    offset=root.offset,
+                )
             if self.find(number, key) is None:
                 called = self.bindings.get((number, key), str(key))
                 missing.append(f"{names[number]} {called}")
@@ -95,8 +99,14 @@ class Plugins:
     def _stream(self, head: NodeHead, dtype: DType) -> Stream:
         assert head.stream  # noqa: S101 - only called for leaves
         codecs: list[Codec] = [self.find(CODEC, key) for key in head.stream.codecs]  # type: ignore[misc]
-        return Stream(head.stream, dtype, count(head.shape), head.start,
-                      TRANSFORMS[head.stream.transform], codecs)  # fmt: skip
+        return Stream(
+            head.stream,
+            dtype,
+            count(head.shape),
+            head.start,
+            TRANSFORMS[head.stream.transform],
+            codecs,
+        )
 
 
 def _check_roles(kind: type[Node], parts: Mapping[int, Node]) -> None:

@@ -77,7 +77,8 @@ class Reader(Mapping[str, Tensor]):
             raise
         self._rows = self._rows_of(container.TENSOR, container.ALIAS)
         self.graphs: Mapping[str, dict[str, Any]] = _Lazy(
-            self._rows_of(container.GRAPH), self._json)
+            self._rows_of(container.GRAPH), self._json
+        )
         """Graphs by name, decoded when looked up."""
         self.blobs: Mapping[str, bytes] = _Lazy(self._rows_of(container.BLOB), self._bytes)
         """Blobs by name, read when looked up."""
@@ -118,8 +119,11 @@ class Reader(Mapping[str, Tensor]):
     def aliases(self) -> dict[str, str]:
         """The names that are aliases, with the tensors they stand for."""
         kinds = self._directory.types.tolist()
-        return {name: self._directory.names[self._target(row)]
-                for name, row in self._rows.items() if kinds[row] == container.ALIAS}  # fmt: skip
+        return {
+            name: self._directory.names[self._target(row)]
+            for name, row in self._rows.items()
+            if kinds[row] == container.ALIAS
+        }
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -159,8 +163,12 @@ class Reader(Mapping[str, Tensor]):
         head = section.head()
         gap = section.payload_offset - section.offset
         if self._source.read(section.offset, gap) != head.ljust(gap, b"\0"):
-            raise error("mismatch", "the head in the directory differs from the one in its place",
-                        offset=section.offset, section=section.label)  # fmt: skip
+            raise error(
+                "mismatch",
+                "the head in the directory differs from the one in its place",
+                offset=section.offset,
+                section=section.label,
+            )
         return section
 
     def load(self) -> dict[str, Any]:
@@ -196,8 +204,9 @@ class Reader(Mapping[str, Tensor]):
         source, at = self._source, section.offset
         tail = bytes(source.read(at, source.size - at))
         if compute_root(tail, at) != expected:
-            raise error("bad-digest", "the file is not the one that the expected root names",
-                        offset=at)  # fmt: skip
+            raise error(
+                "bad-digest", "the file is not the one that the expected root names", offset=at
+            )
         leaf = bytes_leaf(section, Plugins(*split_plugins(None, None), {}), BufferSource(tail, at))
         check_digests(section, leaf)
         return AuthenticatedSource(source, read_bytes(section, leaf), at, tail)
@@ -220,8 +229,12 @@ class Reader(Mapping[str, Tensor]):
         target = container.parse_alias(section)
         found = self._directory.by_name.get(target)
         if found is None or found >= row or self._directory.types[found] != container.TENSOR:
-            raise error("bad-reference", f"an alias of {target!a}, which is no tensor before it",
-                        offset=section.offset, section=section.name)  # fmt: skip
+            raise error(
+                "bad-reference",
+                f"an alias of {target!a}, which is no tensor before it",
+                offset=section.offset,
+                section=section.name,
+            )
         return found
 
     def _bytes(self, row: int, limit: str | None = None) -> bytes:
@@ -239,8 +252,9 @@ class Reader(Mapping[str, Tensor]):
         available = charge if charge < SMALL_REQUEST else available_memory()
         self.limits.check_charge(charge, stored, available)
 
-    def _run(self, task: Callable[[tuple[int, int]], None],
-             pieces: Iterable[tuple[int, int]]) -> None:  # fmt: skip
+    def _run(
+        self, task: Callable[[tuple[int, int]], None], pieces: Iterable[tuple[int, int]]
+    ) -> None:
         """Call the task for each piece, on threads if there are several of both."""
         todo = [*pieces]
         if self._threads == 1 or len(todo) == 1:
@@ -328,5 +342,6 @@ def open(  # noqa: A001 - called as nnpack.open
         OSError: the path cannot be read.
         TypeError, ValueError: an argument cannot be.
     """
-    return Reader(source, limits=limits, codecs=codecs, kinds=kinds, threads=threads, mmap=mmap,
-                  expect=expect)  # fmt: skip
+    return Reader(
+        source, limits=limits, codecs=codecs, kinds=kinds, threads=threads, mmap=mmap, expect=expect
+    )

@@ -38,8 +38,11 @@ def parse_payload(section: Section) -> NodeHead:
         root = parse_tree(section.body, at)
         end = lay_out(root, section.payload_offset, section.alignment)
         if end != section.payload_end:
-            raise error("mismatch", f"the leaves end at byte {end}, the payload at "
-                        f"{section.payload_end}", offset=at)  # fmt: skip
+            raise error(
+                "mismatch",
+                f"the leaves end at byte {end}, the payload at {section.payload_end}",
+                offset=at,
+            )
     except NnpackError as bad:
         raise bad.at(offset=at, section=section.label) from None
     return root
@@ -63,16 +66,28 @@ def bytes_leaf(section: Section, plugins: Plugins, source: Source) -> Dense:
     stream, at = root.stream, root.offset
     rank = 2 if section.type == DIGESTS else 1
     if stream is None or root.dtype != _UINT8.id or len(root.shape) != rank:
-        raise error("bad-node", f"the body is not a dense node of uint8 and rank {rank}",
-                    offset=at, section=section.label)  # fmt: skip
+        raise error(
+            "bad-node",
+            f"the body is not a dense node of uint8 and rank {rank}",
+            offset=at,
+            section=section.label,
+        )
     allowed = {DIRECTORY: (RAW, ZSTD), DIGESTS: (RAW,)}.get(section.type)
     if stream.transform != CELLS or (allowed and stream.codecs[0] not in allowed):
-        raise error("bad-value", f"transform {stream.transform}, codec {stream.codecs[0]} here",
-                    offset=at, section=section.label)  # fmt: skip
+        raise error(
+            "bad-value",
+            f"transform {stream.transform}, codec {stream.codecs[0]} here",
+            offset=at,
+            section=section.label,
+        )
     missing = plugins.unknown(root)
     if missing:
-        raise error("unsupported", f"this reader does not know {', '.join(missing)}",
-                    offset=at, section=section.label)  # fmt: skip
+        raise error(
+            "unsupported",
+            f"this reader does not know {', '.join(missing)}",
+            offset=at,
+            section=section.label,
+        )
     node = build(section, root, plugins, source)
     assert isinstance(node, Dense)  # noqa: S101 - a node with a stream is dense
     return node
@@ -93,8 +108,9 @@ def parse_json(section: Section, data: bytes) -> dict[str, Any]:
         if section.type == GRAPH:
             graph.check(value)
     except Invalid as bad:
-        raise error(bad.error_class, str(bad), offset=section.payload_offset,
-                    section=section.label) from bad  # fmt: skip
+        raise error(
+            bad.error_class, str(bad), offset=section.payload_offset, section=section.label
+        ) from bad
     return value
 
 
@@ -102,8 +118,11 @@ def directory_leaf(section: Section, source: Source, limits: Limits) -> Dense:
     """Return the leaf of the directory section, its decoded size checked."""
     leaf = bytes_leaf(section, Plugins(*split_plugins(None, None), {}), source)
     if leaf.size > section.offset:
-        raise error("mismatch", f"a directory of {leaf.size} bytes is longer than what it lists",
-                    offset=section.offset)  # fmt: skip
+        raise error(
+            "mismatch",
+            f"a directory of {leaf.size} bytes is longer than what it lists",
+            offset=section.offset,
+        )
     limits.check("directory_bytes", leaf.size, "the decoded directory")
     return leaf
 
@@ -118,8 +137,12 @@ def read_directory(section: Section, leaf: Dense, limits: Limits) -> Directory:
 def check_digests(section: Section, leaf: Dense) -> None:
     """Check that there is a digest for each MiB before the section."""
     if leaf.shape != (-(-section.offset // CHUNK), 32):
-        raise error("bad-shape", f"digests of shape {leaf.shape} for {section.offset} bytes",
-                    offset=section.offset, section=section.label)  # fmt: skip
+        raise error(
+            "bad-shape",
+            f"digests of shape {leaf.shape} for {section.offset} bytes",
+            offset=section.offset,
+            section=section.label,
+        )
 
 
 def check_stored(section: Section, root: NodeHead, source: Source) -> None:

@@ -83,8 +83,13 @@ def read_stream(
 class _Stream:
     """One pass over a file."""
 
-    def __init__(self, file: Pipe, limits: Limits, codecs: Mapping[int, Codec] | None,
-                 kinds: Mapping[Any, Any] | None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        file: Pipe,
+        limits: Limits,
+        codecs: Mapping[int, Codec] | None,
+        kinds: Mapping[Any, Any] | None,
+    ) -> None:
         self._file, self._limits = file, limits
         self._given = split_plugins(codecs, kinds)
         self._plugins = Plugins(*self._given, {})
@@ -118,8 +123,11 @@ class _Stream:
             parts.append(data)
             left -= len(data)
         if left and not at_start:
-            raise error("truncated", f"the stream ends {left} bytes early",
-                        offset=self._offset + size - left)  # fmt: skip
+            raise error(
+                "truncated",
+                f"the stream ends {left} bytes early",
+                offset=self._offset + size - left,
+            )
         self._offset += size - left
         return b"".join(parts)
 
@@ -138,16 +146,18 @@ class _Stream:
         """Read a payload and the padding behind it."""
         start = section.payload_offset
         if section.payload_length > PIECE:
-            self._limits.check_charge(section.payload_length, section.payload_length,
-                                      available_memory())  # fmt: skip
+            self._limits.check_charge(
+                section.payload_length, section.payload_length, available_memory()
+            )
         return BufferSource(self._take(section.end - start), start)
 
     def _section(self, section: Section) -> Item | None:
         """Read a section's payload, check it, and say what it holds."""
         if section.name and section.type in container.NAMED:
             if section.name in self._types:
-                raise error("duplicate", f"two sections are called {section.name!a}",
-                            offset=section.offset)  # fmt: skip
+                raise error(
+                    "duplicate", f"two sections are called {section.name!a}", offset=section.offset
+                )
             self._types[section.name] = section.type
         if section.type == container.NAMES:
             self._plugins = Plugins(*self._given, container.parse_names(section))
@@ -159,12 +169,18 @@ class _Stream:
             return None
         root = parse_payload(section)
         check_stored(section, root, payload)
-        kind = container.TYPE_NAMES[section.type]
         if section.type == container.TENSOR:
             unknown = self._plugins.unknown(root)
             node = None if unknown else build(section, root, self._plugins, payload)
-            return Item(kind, section.name,
-                        Tensor(section.name, section, root, node, unknown, self._budget, _run))  # fmt: skip
+            name = section.name
+            return Item(
+                "tensor", name, Tensor(name, section, root, node, unknown, self._budget, _run)
+            )
+        return self._bytes(section, payload)
+
+    def _bytes(self, section: Section, payload: BufferSource) -> Item | None:
+        """Decode a section that is a leaf of bytes."""
+        kind = container.TYPE_NAMES[section.type]
         leaf = bytes_leaf(section, self._plugins, payload)
         if section.type == container.DIGESTS:
             check_digests(section, leaf)
@@ -178,8 +194,12 @@ class _Stream:
     def _alias(self, section: Section) -> Item:
         target = container.parse_alias(section)
         if self._types.get(target) != container.TENSOR:
-            raise error("bad-reference", f"an alias of {target!a}, which is no tensor before it",
-                        offset=section.offset, section=section.name)  # fmt: skip
+            raise error(
+                "bad-reference",
+                f"an alias of {target!a}, which is no tensor before it",
+                offset=section.offset,
+                section=section.name,
+            )
         return Item("alias", section.name, target)
 
     def _budget(self, charge: int, stored: int) -> None:
@@ -199,12 +219,19 @@ class _Stream:
         leaf = directory_leaf(section, BufferSource(stored, section.offset), self._limits)
         directory = read_directory(section, leaf, self._limits)
         if len(directory) != len(self._seen):
-            raise error("mismatch", f"the directory lists {len(directory)} sections, "
-                        f"{len(self._seen)} came", offset=section.offset)  # fmt: skip
+            raise error(
+                "mismatch",
+                f"the directory lists {len(directory)} sections, {len(self._seen)} came",
+                offset=section.offset,
+            )
         for row, seen in enumerate(self._seen):
             if directory[row] != seen:
-                raise error("mismatch", "the head in the directory differs from the one in its "
-                            "place", offset=seen.offset, section=seen.label)  # fmt: skip
+                raise error(
+                    "mismatch",
+                    "the head in the directory differs from the one in its place",
+                    offset=seen.offset,
+                    section=seen.label,
+                )
 
 
 def _run(task: Any, pieces: Any) -> None:

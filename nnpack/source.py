@@ -201,8 +201,12 @@ class AuthenticatedSource:
         size = min(CHUNK, self._covered - start)
         data = memoryview(bytes(self._inner.read(start, size)))
         if hashlib.sha256(data).digest() != self._digests[32 * index : 32 * index + 32]:
-            raise error("bad-digest", f"bytes {start} to {start + size} are not those that the "
-                        "expected root authenticates", offset=start)  # fmt: skip
+            raise error(
+                "bad-digest",
+                f"bytes {start} to {start + size} are not those that the "
+                "expected root authenticates",
+                offset=start,
+            )
         with self._lock:
             self._chunks[index] = data
             while len(self._chunks) > self.KEEP:

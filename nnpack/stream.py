@@ -13,7 +13,7 @@ from nnpack.abc import Codec, Fill, Transform
 from nnpack.dtypes import Array, DType
 from nnpack.errors import NnpackError, error
 from nnpack.limits import MAX_BLOCK_LOG2, MAX_PLANE_BLOCK, MAX_PLANES, MIN_BLOCK_LOG2
-from nnpack.wire import crc32, up8
+from nnpack.wire import crc32, pad8, up8
 
 _HEAD: Final = struct.Struct("<BBBB")
 ENTRY: Final = 8
@@ -76,8 +76,8 @@ class StreamHead:
         """Return the parameters of the dense node."""
         fixed = _HEAD.pack(self.transform, self.log2, len(self.codecs), self.transform_parameter)
         fixed += bytes(self.codecs)
-        return b"".join([fixed, bytes(-len(fixed) & 7),
-                         self.shared.astype("<u4").tobytes(), self.table.astype("<u4").tobytes()])  # fmt: skip
+        entries = [self.shared.astype("<u4").tobytes(), self.table.astype("<u4").tobytes()]
+        return b"".join([pad8(fixed), *entries])
 
     @classmethod
     def parse(cls, data: bytes, cells: int, offset: int) -> StreamHead:
@@ -92,8 +92,12 @@ class StreamHead:
         entries, rest = divmod(len(data) - fixed, ENTRY)
         shared = entries - blocks * planes
         if rest or shared < 0 or len(data) < fixed:
-            raise error("bad-node", f"a block table of {len(data) - fixed} bytes for {blocks} "
-                        f"blocks of {planes} planes", offset=offset)  # fmt: skip
+            raise error(
+                "bad-node",
+                f"a block table of {len(data) - fixed} bytes for {blocks} "
+                f"blocks of {planes} planes",
+                offset=offset,
+            )
         if any(data[_HEAD.size + planes : fixed]):
             raise error("reserved-nonzero", "padding behind the codecs", offset=offset)
         table = np.frombuffer(data, "<u4", 2 * entries, fixed).reshape(-1, 2)
@@ -101,8 +105,14 @@ class StreamHead:
             int(table[:, 0].max()) > MAX_PLANE_BLOCK or not int(table[:, 0].min())
         ):
             raise error("bad-value", "a stored length of 0 or above 8 MiB", offset=offset)
-        return cls(transform, log2, parameter, tuple(data[_HEAD.size : _HEAD.size + planes]),
-                   table[:shared], table[shared:])  # fmt: skip
+        return cls(
+            transform,
+            log2,
+            parameter,
+            tuple(data[_HEAD.size : _HEAD.size + planes]),
+            table[:shared],
+            table[shared:],
+        )
 
 
 class Stream:
@@ -110,8 +120,15 @@ class Stream:
 
     in_memory = False
 
-    def __init__(self, head: StreamHead, dtype: DType, cells: int, start: int,
-                 transform: Transform, codecs: Sequence[Codec]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        head: StreamHead,
+        dtype: DType,
+        cells: int,
+        start: int,
+        transform: Transform,
+        codecs: Sequence[Codec],
+    ) -> None:
         """Check the head against the transform.
 
         Args:
@@ -131,8 +148,11 @@ class Stream:
             raise error("bad-dtype", f"the transform {transform.name} of {dtype.name}")
         whole = transform.plane_lengths(self.block, dtype)
         if len(whole) != planes or head.transform_parameter:
-            raise error("bad-value", f"{planes} planes, parameter {head.transform_parameter}: "
-                        f"not what {transform.name} makes of {dtype.name}")  # fmt: skip
+            raise error(
+                "bad-value",
+                f"{planes} planes, parameter {head.transform_parameter}: "
+                f"not what {transform.name} makes of {dtype.name}",
+            )
         if max(whole) > MAX_PLANE_BLOCK:
             raise error("bad-value", f"blocks of {self.block} {dtype.name} pass 8 MiB a plane")
         if len(head.shared):
@@ -216,7 +236,7 @@ class Stream:
         lengths = self.head.table[first : first + planes, 0].tolist()
         sums = self.head.table[first : first + planes, 1].tolist()
         if self.head.is_raw and not self.dtype.packed:
-            target = memoryview(out.view(np.uint8))
+            target = out.view(np.uint8).data
             self.bytes.read_into(at, target)
             check_crc(target, sums[0], at)
             return
@@ -232,8 +252,11 @@ class Stream:
             check_crc(stored, crc, at + position)
             gap = data[position + length : min(position + up8(length), len(data))]
             if any(gap):
-                raise error("reserved-nonzero", "bytes between planes are not zero",
-                            offset=at + position + length)  # fmt: skip
+                raise error(
+                    "reserved-nonzero",
+                    "bytes between planes are not zero",
+                    offset=at + position + length,
+                )
             try:
                 plane = stored if length == size else codec.decode(stored, size)
             except NnpackError as bad:
@@ -247,5 +270,6 @@ def check_crc(data: memoryview, stored: int, offset: int) -> None:
     """Compare the CRC-32 of stored bytes with the block table's."""
     found = crc32(data)
     if found != stored:
-        raise error("bad-checksum", f"CRC-32 {found:08x}, the block table says {stored:08x}",
-                    offset=offset)  # fmt: skip
+        raise error(
+            "bad-checksum", f"CRC-32 {found:08x}, the block table says {stored:08x}", offset=offset
+        )

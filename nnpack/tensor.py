@@ -36,8 +36,16 @@ class Tensor:
 
     __slots__ = ("_budget", "_head", "_node", "_run", "_unknown", "name", "section")
 
-    def __init__(self, name: str, section: Section, head: NodeHead, node: Node | None,
-                 unknown: Sequence[str], budget: Budget, run: Run) -> None:  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        section: Section,
+        head: NodeHead,
+        node: Node | None,
+        unknown: Sequence[str],
+        budget: Budget,
+        run: Run,
+    ) -> None:
         """Tensors come from readers; `node` is None if parts of it are unknown here."""
         self.name, self.section = name, section
         self._head, self._node, self._unknown = head, node, unknown
@@ -101,8 +109,12 @@ class Tensor:
     def node(self) -> Node:
         """The value, its leaves still in the file; UnsupportedError if parts are unknown."""
         if self._node is None:
-            raise error("unsupported", f"this reader does not know {', '.join(self._unknown)}; "
-                        "pass the plug-in with codecs= or kinds=", section=self.name)  # fmt: skip
+            raise error(
+                "unsupported",
+                f"this reader does not know {', '.join(self._unknown)}; "
+                "pass the plug-in with codecs= or kinds=",
+                section=self.name,
+            )
         return self._node
 
     def read(self, out: Array | None = None) -> Array:
@@ -119,10 +131,16 @@ class Tensor:
         if out is None:
             self._budget(self.charge, self.stored_nbytes)
             out = np.empty(self.shape, node.cell.numpy)
-        elif (out.shape != self.shape or out.dtype != node.cell.numpy or not out.flags.writeable
-              or not out.flags.c_contiguous):  # fmt: skip
-            raise ValueError(f"out must be a writable, C-contiguous {node.cell.numpy} array of "
-                             f"shape {self.shape}")  # fmt: skip
+        elif (
+            out.shape != self.shape
+            or out.dtype != node.cell.numpy
+            or not out.flags.writeable
+            or not out.flags.c_contiguous
+        ):
+            raise ValueError(
+                f"out must be a writable, C-contiguous {node.cell.numpy} array of "
+                f"shape {self.shape}"
+            )
         else:
             self._budget(self.charge - self.nbytes, self.stored_nbytes)
         if out.size:
@@ -148,12 +166,20 @@ class Tensor:
             self._slice(fill, node.grain, axes, self.shape, 0, out)
         return out.reshape(shape)
 
-    def _slice(self, fill: Fill, grain: int, axes: list[range], shape: tuple[int, ...], base: int,
-               out: Array) -> None:  # fmt: skip
+    def _slice(
+        self,
+        fill: Fill,
+        grain: int,
+        axes: list[range],
+        shape: tuple[int, ...],
+        base: int,
+        out: Array,
+    ) -> None:
         """Fill `out` with what the axes pick below an index prefix that starts at `base`."""
         row = count(shape[1:])
-        steps = [slice(axis.start, axis.stop if axis.stop >= 0 else None, axis.step)
-                 for axis in axes[1:]]  # fmt: skip
+        steps = [
+            slice(axis.start, axis.stop if axis.stop >= 0 else None, axis.step) for axis in axes[1:]
+        ]
         whole = all(axis == range(dim) for axis, dim in zip(axes[1:], shape[1:], strict=True))
         if not axes or (whole and axes[0].step == 1):
             start = base + (axes[0][0] * row if axes else 0)
@@ -178,8 +204,9 @@ class Tensor:
         try:
             yield
         except Invalid as bad:
-            raise error(bad.error_class, str(bad), offset=self.section.offset,
-                        section=self.name) from bad  # fmt: skip
+            raise error(
+                bad.error_class, str(bad), offset=self.section.offset, section=self.name
+            ) from bad
         except NnpackError as bad:
             raise bad.at(offset=self.section.offset, section=self.name) from None
 

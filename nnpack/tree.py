@@ -93,8 +93,9 @@ def _parse_node(cursor: Cursor, depth: int, nodes: list[int]) -> NodeHead:
     if rank > MAX_RANK:
         raise error("bad-shape", f"rank {rank} passes {MAX_RANK}", offset=at)
     if parameter_length & 7 or length & 7 or start + length > cursor.end:
-        raise error("bad-node", f"a node of {length} bytes, {parameter_length} of parameters",
-                    offset=at)  # fmt: skip
+        raise error(
+            "bad-node", f"a node of {length} bytes, {parameter_length} of parameters", offset=at
+        )
     shape = cursor.u64s(rank, "a dimension")
     try:
         check_shape(shape, BY_ID.get(dtype))
@@ -110,8 +111,9 @@ def _parse_node(cursor: Cursor, depth: int, nodes: list[int]) -> NodeHead:
         last = part.role
         node.parts.append(part)
     if cursor.position != start + length:
-        raise error("bad-node", f"a node of {cursor.position - start} bytes states {length}",
-                    offset=at)  # fmt: skip
+        raise error(
+            "bad-node", f"a node of {cursor.position - start} bytes states {length}", offset=at
+        )
     if kind == Dense.id:
         if parts:
             raise error("bad-node", "a dense node has no parts", offset=at)
@@ -139,8 +141,16 @@ def pack_tree(node: Node, role: int, leaf: Callable[[Node], bytes]) -> bytes:
     parameters = leaf(node) if node.id == Dense.id else node.parameters()
     shape = struct.pack(f"<{len(node.shape)}Q", *node.shape)
     length = HEAD_SIZE + len(shape) + len(parameters) + len(parts)
-    head = _HEAD.pack(node.id, role, node.cell.id, len(node.shape), len(node.parts()), bytes(3),
-                      len(parameters), length)  # fmt: skip
+    head = _HEAD.pack(
+        node.id,
+        role,
+        node.cell.id,
+        len(node.shape),
+        len(node.parts()),
+        bytes(3),
+        len(parameters),
+        length,
+    )
     return b"".join([head, shape, parameters, parts])
 
 

@@ -62,8 +62,11 @@ class Cursor:
     def take(self, size: int, what: str) -> bytes:
         """Return the next `size` bytes."""
         if size > self.left:
-            raise error("bad-node", f"{what} runs over its end by {size - self.left} bytes",
-                        offset=self.here)  # fmt: skip
+            raise error(
+                "bad-node",
+                f"{what} runs over its end by {size - self.left} bytes",
+                offset=self.here,
+            )
         start = self.position
         self.position = start + size
         return bytes(self.data[start : self.position])

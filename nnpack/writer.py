@@ -103,8 +103,12 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:  # fmt: skip
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if kind is None:
             self.close()
         else:
@@ -162,8 +166,10 @@ class Writer:
         self._check_name(name)
         for key, bound in names.items():
             if self._bindings.get(key) != bound:
-                raise ValueError(f"{name!a} needs {bound}, which this file does not bind to id "
-                                 f"{key[1]}: pass the plug-in")  # fmt: skip
+                raise ValueError(
+                    f"{name!a} needs {bound}, which this file does not bind to id "
+                    f"{key[1]}: pass the plug-in"
+                )
         self._section(container.TENSOR, name, section.body, payload, section.alignment)
         self._types[name] = container.TENSOR
 
@@ -217,16 +223,22 @@ class Writer:
             count = self._write_out(rest)
             rest = rest[len(rest) if count is None else count :]
 
-    def _section(self, kind: int, name: str, body: bytes, payload: Payload | None = None,
-                 alignment: int = 3) -> None:  # fmt: skip
+    def _section(
+        self, kind: int, name: str, body: bytes, payload: Payload | None = None, alignment: int = 3
+    ) -> None:
         """Write a whole section."""
         if len(self._sections) >= MAX_SECTIONS - 1:
             raise ValueError(f"a file has fewer than {MAX_SECTIONS} sections")
         size = payload.size if payload else 0
         section = Section(
-            kind, container.ANCILLARY if kind == container.DIGESTS else 0, name,
-            alignment if size else 3, self._offset, size, body,
-        )  # fmt: skip
+            kind,
+            container.ANCILLARY if kind == container.DIGESTS else 0,
+            name,
+            alignment if size else 3,
+            self._offset,
+            size,
+            body,
+        )
         if section.head_length > MAX_HEAD:
             raise ValueError(f"the head of {name!a} passes 64 MiB: split the tensor")
         self._emit(section.head())
@@ -253,8 +265,11 @@ class Writer:
         if len(found) > MAX_NODES:
             raise Invalid("bad-node", f"a tensor has at most {MAX_NODES} nodes")
         plans = [choose(self._profile, leaf) for leaf in found]
-        raw = sum(leaf.nbytes for leaf, plan in zip(found, plans, strict=True)
-                  if plan == raw_plan(leaf.cell, leaf.size))  # fmt: skip
+        raw = sum(
+            leaf.nbytes
+            for leaf, plan in zip(found, plans, strict=True)
+            if plan == raw_plan(leaf.cell, leaf.size)
+        )
         alignment = self._alignment or DEFAULT_ALIGNMENT
         if not raw or (self._alignment is None and raw < SMALL_PAYLOAD):
             alignment = 8
@@ -284,17 +299,20 @@ def _check_tree(node: Node, depth: int) -> None:
         _check_tree(part, depth + 1)
 
 
-def private_names(codecs: Mapping[int, Codec], kinds: Mapping[int, type[Node]]) \
-        -> dict[tuple[int, int], str]:  # fmt: skip
+def private_names(
+    codecs: Mapping[int, Codec], kinds: Mapping[int, type[Node]]
+) -> dict[tuple[int, int], str]:
     """Return the names to bind for the private ids among plug-ins; ValueError if one has none."""
     bindings: dict[tuple[int, int], str] = {}
     for number, things in ((KIND, kinds), (CODEC, codecs)):
         for key, thing in things.items():
-            if not isinstance(key, int) or key < FIRST_PRIVATE:
+            if key < FIRST_PRIVATE:
                 continue
             if key > container.LAST_PRIVATE or not container.is_private_name(thing.name):
-                raise ValueError(f"the plug-in {thing.name!r} with id {key} needs an id from 128 "
-                                 "to 255 and a reverse-DNS name")  # fmt: skip
+                raise ValueError(
+                    f"the plug-in {thing.name!r} with id {key} needs an id from 128 "
+                    "to 255 and a reverse-DNS name"
+                )
             bindings[number, key] = thing.name
     return bindings
 
@@ -332,13 +350,12 @@ class _Digests:
         return b"".join(self._done + last)
 
 
-def write_to(target: Any, tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None,
-             profile: str) -> None:  # fmt: skip
+def write_to(
+    target: Any, tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None, profile: str
+) -> None:
     """Write a mapping of tensors and metadata."""
     with Writer(target, profile=profile) as writer:
         for name, value in tensors.items():
             writer.add(name, value)
         if metadata:
             writer.set_metadata(metadata)
-
-

@@ -11,4 +11,6 @@ from nnpack.codecs.lz4 import Lz4
 from nnpack.codecs.raw import Raw
 from nnpack.codecs.zstd import Zstd
 
-CODECS: Final[Mapping[int, Codec]] = {codec.id: codec for codec in (Raw(), Zstd(), Lz4(), Deflate())}
+CODECS: Final[Mapping[int, Codec]] = {
+    codec.id: codec for codec in (Raw(), Zstd(), Lz4(), Deflate())
+}

@@ -9,9 +9,11 @@ from nnpack.abc import Codec
 from nnpack.errors import error
 
 try:
-    from isal import isal_zlib as zlib
+    from isal import isal_zlib as inflate
+    from isal.igzip_lib import IsalError as InflateError
 except ImportError:  # a platform without a wheel
-    import zlib  # type: ignore[no-redef]
+    import zlib as inflate  # type: ignore[no-redef]
+    from zlib import error as InflateError  # type: ignore[assignment] # noqa: N812
 
 RAW: Final = -15
 """zlib's spelling of a raw stream with the full window."""
@@ -26,16 +28,16 @@ class Deflate(Codec):
 
     def encode(self, data: memoryview) -> bytes:
         """Return `data` as one stream."""
-        deflater = zlib.compressobj(wbits=RAW)
+        deflater = inflate.compressobj(wbits=RAW)
         return bytes(deflater.compress(data) + deflater.flush())
 
     def decode(self, data: memoryview, size: int) -> bytes:
         """Return the stream's content, which must be exactly `size` bytes."""
-        inflater = zlib.decompressobj(wbits=RAW)
+        inflater = inflate.decompressobj(wbits=RAW)
         try:
             # One byte more than asked shows a stream that goes on.
             content = inflater.decompress(data, size + 1)
-        except zlib.error as bad:
+        except InflateError as bad:
             raise error("bad-stream", f"bad deflate stream: {bad}") from bad
         if len(content) != size or not inflater.eof or inflater.unused_data:
             raise error("bad-stream", f"the deflate stream is not exactly {size} bytes")

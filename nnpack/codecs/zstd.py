@@ -35,17 +35,18 @@ class Zstd(Codec):
         import zstandard
 
         return zstandard.ZstdCompressor(
-            compression_params=_weights() if self.level == WEIGHTS
+            compression_params=_weights()
+            if self.level == WEIGHTS
             else zstandard.ZstdCompressionParameters.from_level(
                 self.level, source_size=len(data), write_content_size=True
             )
-        ).compress(data)  # fmt: skip
+        ).compress(data)
 
     def decode(self, data: memoryview, size: int) -> bytes:
         """Return the frame's content, which must be exactly `size` bytes."""
         import zstandard
 
-        if data[:4] != FRAME_MAGIC:
+        if bytes(data[:4]) != FRAME_MAGIC:
             raise error("bad-stream", "no zstd frame")
         try:
             frame = zstandard.get_frame_parameters(data)
@@ -71,6 +72,13 @@ def _weights() -> zstandard.ZstdCompressionParameters:
     import zstandard
 
     return zstandard.ZstdCompressionParameters(
-        strategy=zstandard.STRATEGY_FAST, window_log=17, hash_log=6, chain_log=6, search_log=1,
-        min_match=7, target_length=0, write_checksum=0, write_content_size=1,
-    )  # fmt: skip
+        strategy=zstandard.STRATEGY_FAST,
+        window_log=17,
+        hash_log=6,
+        chain_log=6,
+        search_log=1,
+        min_match=7,
+        target_length=0,
+        write_checksum=0,
+        write_content_size=1,
+    )

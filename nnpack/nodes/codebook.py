@@ -69,8 +69,15 @@ class Codebook(Node):
         if self.in_memory:
             self.check_contents()
 
-    def _build(self, shape: tuple[int, ...], table: Node, indices: Node, block: tuple[int, ...],
-               vector: int, axis: int | None) -> None:  # fmt: skip
+    def _build(
+        self,
+        shape: tuple[int, ...],
+        table: Node,
+        indices: Node,
+        block: tuple[int, ...],
+        vector: int,
+        axis: int | None,
+    ) -> None:
         if not indices.cell.is_unsigned or indices.cell.bits > INDEX_BITS:
             raise Invalid("bad-dtype", f"indices of {indices.dtype}: uint1 to uint32 are needed")
         if len(shape) > MAX_RANK - (1 if axis is None else 2):
@@ -89,8 +96,15 @@ class Codebook(Node):
             raise Invalid("bad-shape", f"a table of shape {table.shape} for a grid of {grid}")
         if not tail or not 1 <= tail[0] <= 1 << indices.cell.bits:
             raise Invalid("bad-shape", f"a table of shape {table.shape} for {indices.dtype}")
-        self._set(shape=shape, dtype=table.dtype, table=table, indices=indices, block=block,
-                  vector_length=vector, vector_axis=axis)  # fmt: skip
+        self._set(
+            shape=shape,
+            dtype=table.dtype,
+            table=table,
+            indices=indices,
+            block=block,
+            vector_length=vector,
+            vector_axis=axis,
+        )
 
     def parameters(self) -> bytes:
         """Vector length, vector axis, block."""
@@ -99,8 +113,9 @@ class Codebook(Node):
         )
 
     @classmethod
-    def from_parts(cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor,
-                   parts: dict[int, Node]) -> Self:  # fmt: skip
+    def from_parts(
+        cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor, parts: dict[int, Node]
+    ) -> Self:
         """Read vector length, vector axis, block."""
         vector, axis = parameters.fields(_HEAD, "vector length and axis")
         block = parameters.u64s(len(shape), "the block")

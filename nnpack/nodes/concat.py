@@ -47,8 +47,9 @@ class Concat(Node):
             if piece.dtype != first.dtype:
                 raise Invalid("bad-dtype", f"parts of {first.dtype} and {piece.dtype}")
             if (*piece.shape[:axis], *piece.shape[axis + 1 :]) != (
-                *first.shape[:axis], *first.shape[axis + 1 :]
-            ) or len(piece.shape) != len(first.shape):  # fmt: skip
+                *first.shape[:axis],
+                *first.shape[axis + 1 :],
+            ) or len(piece.shape) != len(first.shape):
                 raise Invalid("bad-shape", f"parts of shapes {first.shape} and {piece.shape}")
         along = sum(piece.shape[axis] for piece in pieces)
         shape = (*first.shape[:axis], along, *first.shape[axis + 1 :])
@@ -67,8 +68,9 @@ class Concat(Node):
         return U64.pack(self.axis)
 
     @classmethod
-    def from_parts(cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor,
-                   parts: dict[int, Node]) -> Self:  # fmt: skip
+    def from_parts(
+        cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor, parts: dict[int, Node]
+    ) -> Self:
         """Read the axis and compare what the parts give with what the head says."""
         (axis,) = parameters.u64s(1, "the axis")
         if sorted(parts) != [*range(1, len(parts) + 1)]:
@@ -101,8 +103,10 @@ class Concat(Node):
             return top * width + low, top * width + high
 
         needs = [share(start, stop, width, offset) for _, width, offset in shares]
-        fills = [piece.window(*need) if need[0] < need[1] else None
-                 for piece, need in zip(self.pieces, needs, strict=True)]  # fmt: skip
+        fills = [
+            piece.window(*need) if need[0] < need[1] else None
+            for piece, need in zip(self.pieces, needs, strict=True)
+        ]
 
         def fill(a: int, b: int, out: Array) -> None:
             top, end = a // row, -(-b // row)

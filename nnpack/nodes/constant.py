@@ -46,8 +46,13 @@ class Constant(Node):
         return cell_bytes(self.value, self.cell)
 
     @classmethod
-    def from_parts(cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor,
-                   parts: dict[int, Node]) -> Self:  # fmt: skip
+    def from_parts(
+        cls,
+        shape: tuple[int, ...],
+        dtype: DType,
+        parameters: Cursor,
+        parts: dict[int, Node],  # noqa: ARG003
+    ) -> Self:
         """Read the cell."""
         node = object.__new__(cls)
         node._set(shape=shape, dtype=dtype.name, value=read_cell(parameters, dtype))

@@ -22,8 +22,9 @@ POSITION_BITS: Final = 32
 
 
 class Csr(Node):
-    """Compressed sparse rows (SPEC 8.4). An element may be left out only if it is `fill`, bit for
-    bit: −0.0 and NaN are stored.
+    """Compressed sparse rows (SPEC 8.4).
+
+    An element may be left out only if it is `fill`, bit for bit: −0.0 and NaN are stored.
 
     Args:
         counts: stored elements of each row; unsigned, [rows].
@@ -69,8 +70,15 @@ class Csr(Node):
         if self.in_memory:
             self.check_contents()
 
-    def _build(self, shape: tuple[int, ...], counts: Node, gaps: Node, values: Node,
-               fill: Array, row_length: int) -> None:  # fmt: skip
+    def _build(
+        self,
+        shape: tuple[int, ...],
+        counts: Node,
+        gaps: Node,
+        values: Node,
+        fill: Array,
+        row_length: int,
+    ) -> None:
         if len(shape) > MAX_RANK or any(dim < 0 for dim in shape):
             raise Invalid("bad-shape", f"no tensor has the shape {shape}")
         check_shape(shape, values.cell)
@@ -86,8 +94,15 @@ class Csr(Node):
             raise Invalid("bad-shape", f"counts of shape {counts.shape} for {rows} rows")
         if len(gaps.shape) != 1 or gaps.shape != values.shape or gaps.size > count(shape):
             raise Invalid("bad-shape", f"gaps {gaps.shape} and values {values.shape} of {shape}")
-        self._set(shape=shape, dtype=values.dtype, counts=counts, gaps=gaps, values=values,
-                  fill=fill, row_length=row_length)  # fmt: skip
+        self._set(
+            shape=shape,
+            dtype=values.dtype,
+            counts=counts,
+            gaps=gaps,
+            values=values,
+            fill=fill,
+            row_length=row_length,
+        )
 
     @classmethod
     def from_numpy(cls, array: Any, fill: Any = 0, row_length: int | None = None) -> Csr:
@@ -117,8 +132,9 @@ class Csr(Node):
         if len(indptr) != rows + 1 or indptr[0] != 0 or (counts < 0).any():
             raise ValueError(f"indptr does not ascend from 0 over {rows} rows")
         if not len(indices) == len(data) == indptr[-1]:
-            raise ValueError(f"{len(indices)} indices and {len(data)} data, indptr ends at "
-                             f"{indptr[-1]}")  # fmt: skip
+            raise ValueError(
+                f"{len(indices)} indices and {len(data)} data, indptr ends at {indptr[-1]}"
+            )
         if len(indices) and not 0 <= indices.min() <= indices.max() < columns:
             raise ValueError(f"a column is out of range [0, {columns})")
         flat = np.repeat(np.arange(rows), counts) * columns + indices
@@ -136,8 +152,9 @@ class Csr(Node):
         return cls.from_arrays(rows.indptr, rows.indices, rows.data, rows.shape)
 
     @classmethod
-    def _from_flat(cls, flat: Array, values: Array, shape: Sequence[int], fill: Array,
-                   row_length: int) -> Csr:  # fmt: skip
+    def _from_flat(
+        cls, flat: Array, values: Array, shape: Sequence[int], fill: Array, row_length: int
+    ) -> Csr:
         """Build from ascending positions in the flattened tensor."""
         rows = -(-count(shape) // row_length)
         row, column = np.divmod(flat, row_length)
@@ -151,8 +168,9 @@ class Csr(Node):
         return U64.pack(self.row_length) + cell_bytes(self.fill, self.cell)
 
     @classmethod
-    def from_parts(cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor,
-                   parts: dict[int, Node]) -> Self:  # fmt: skip
+    def from_parts(
+        cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor, parts: dict[int, Node]
+    ) -> Self:
         """Read row length and fill cell."""
         (row_length,) = parameters.u64s(1, "the row length")
         fill = read_cell(parameters, dtype)
@@ -188,8 +206,10 @@ class Csr(Node):
     def to_scipy(self) -> scipy.sparse.csr_array:
         """Return a scipy csr_array; ValueError unless a matrix whose fill is zero (not −0.0)."""
         if len(self.shape) != 2 or self.row_length != max(self.shape[1], 1):
-            raise ValueError(f"a csr of shape {self.shape} in rows of {self.row_length} is "
-                             "no matrix in its own rows")  # fmt: skip
+            raise ValueError(
+                f"a csr of shape {self.shape} in rows of {self.row_length} is "
+                "no matrix in its own rows"
+            )
         if self.fill.view(np.uint8).any():
             raise ValueError(f"scipy leaves out zeros, this value {self.fill[0]}")
         import scipy.sparse

@@ -65,8 +65,9 @@ class Sliced:
 
         return fill
 
-    def _fill(self, prefix: tuple[Any, ...], shape: tuple[int, ...], start: int, stop: int,
-              out: Array) -> None:  # fmt: skip
+    def _fill(
+        self, prefix: tuple[Any, ...], shape: tuple[int, ...], start: int, stop: int, out: Array
+    ) -> None:
         """Read a flat range below an index prefix; a row longer than the range is cut further."""
         row = count(shape[1:])
         if not shape:
@@ -74,8 +75,13 @@ class Sliced:
         elif row > stop - start:
             for index in range(start // row, -(-stop // row)):
                 a, b = max(start, index * row), min(stop, (index + 1) * row)
-                self._fill((*prefix, index), shape[1:], a - index * row, b - index * row,
-                           out[a - start : b - start])  # fmt: skip
+                self._fill(
+                    (*prefix, index),
+                    shape[1:],
+                    a - index * row,
+                    b - index * row,
+                    out[a - start : b - start],
+                )
         else:
             first = start // row
             rows = slice(first, -(-stop // row))
@@ -158,8 +164,13 @@ class Dense(Node):
         return b""
 
     @classmethod
-    def from_parts(cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor,
-                   parts: dict[int, Node]) -> Self:  # fmt: skip
+    def from_parts(
+        cls,
+        shape: tuple[int, ...],  # noqa: ARG003
+        dtype: DType,  # noqa: ARG003
+        parameters: Cursor,  # noqa: ARG003
+        parts: dict[int, Node],  # noqa: ARG003
+    ) -> Self:
         """Cannot be: a leaf is made by `of_source`."""
         raise TypeError("a dense node is made from its stream")
 
@@ -175,7 +186,7 @@ class Dense(Node):
         """Return the leaf with its cells in memory."""
         if self.in_memory:
             return self
-        return self.of_source(InMemory(self.to_numpy()), self.shape, self.cell)  # type: ignore[return-value]
+        return self.of_source(InMemory(self.to_numpy()), self.shape, self.cell)
 
 
 def _little(array: Array) -> Array:

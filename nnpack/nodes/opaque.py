@@ -63,15 +63,28 @@ class Opaque(Node):
             raise Invalid("bad-shape", f"no tensor has the shape {shape}")
         self._build(as_node(data), format, shape, named(dtype), bytes(parameters), decode)
 
-    def _build(self, data: Node, name: str, shape: tuple[int, ...], dtype: DType,
-               parameters: bytes, decode: Decoder | None) -> None:  # fmt: skip
+    def _build(
+        self,
+        data: Node,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: DType,
+        parameters: bytes,
+        decode: Decoder | None,
+    ) -> None:
         if not is_private_name(name):
             raise Invalid("bad-text", f"{name!a} is no reverse-DNS name such as ggml.iq2-xxs")
         if data.id != 1 or data.dtype != "uint8" or len(data.shape) != 1:
             raise Invalid("bad-node", "opaque data is one dense node of uint8 and rank 1")
         check_shape(shape, dtype)
-        self._set(shape=shape, dtype=dtype.name, data=data, format=name,
-                  format_parameters=parameters, decoder=decode)  # fmt: skip
+        self._set(
+            shape=shape,
+            dtype=dtype.name,
+            data=data,
+            format=name,
+            format_parameters=parameters,
+            decoder=decode,
+        )
 
     def parameters(self) -> bytes:
         """Name and parameters of the foreign format."""
@@ -80,8 +93,9 @@ class Opaque(Node):
         return pad8(lengths + name + self.format_parameters)
 
     @classmethod
-    def from_parts(cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor,
-                   parts: dict[int, Node]) -> Self:  # fmt: skip
+    def from_parts(
+        cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor, parts: dict[int, Node]
+    ) -> Self:
         """Read name and parameters."""
         name_length, zero, length = parameters.fields(_HEAD, "the opaque node's lengths")
         if zero:
@@ -113,9 +127,7 @@ class Opaque(Node):
                 f"kinds={{{self.format!r}: decode}}; .value().data has their bytes",
             )
         blocks = read_range(self.data, 0, self.data.size)
-        array = np.asarray(
-            self.decoder(blocks, self.format_parameters, self.dtype, self.shape)
-        )
+        array = np.asarray(self.decoder(blocks, self.format_parameters, self.dtype, self.shape))
         if array.shape != self.shape or array.dtype != self.cell.numpy:
             raise TypeError(f"the plug-in for {self.format} returned {array.dtype}{array.shape}")
         flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)

@@ -51,14 +51,30 @@ class Quantized(Node):
         ValueError: the parts do not fit each other.
     """
 
-    __slots__ = ("bias", "block", "codes", "divide", "flat", "group_axis", "group_index", "min",
-                 "scale", "step", "zero")  # fmt: skip
+    __slots__ = (
+        "bias",
+        "block",
+        "codes",
+        "divide",
+        "flat",
+        "group_axis",
+        "group_index",
+        "min",
+        "scale",
+        "step",
+        "zero",
+    )
 
     id: ClassVar[int] = 5
     name: ClassVar[str] = "quantized"
     roles: ClassVar[Mapping[int, str]] = {
-        1: "scale", 2: "zero", 3: "bias", 4: "min", 5: "group_index", 6: "codes",
-    }  # fmt: skip
+        1: "scale",
+        2: "zero",
+        3: "bias",
+        4: "min",
+        5: "group_index",
+        6: "codes",
+    }
     optional: ClassVar[frozenset[int]] = frozenset({2, 3, 4, 5})
 
     codes: Node
@@ -105,14 +121,30 @@ class Quantized(Node):
             parts[role] = None if part is None else as_node(part)
         parts = {role: part and _per_tensor(part, grid) for role, part in parts.items()}
         index = None if group_index is None else as_node(group_index)
-        self._build(codes, parts | {"group_index": index}, block, flat, group_axis, divide,
-                    step, named(dtype))  # fmt: skip
+        self._build(
+            codes,
+            parts | {"group_index": index},
+            block,
+            flat,
+            group_axis,
+            divide,
+            step,
+            named(dtype),
+        )
         if self.in_memory:
             self.check_contents()
 
-    def _build(self, codes: Node, parts: Mapping[str, Node | None], block: tuple[int, ...],
-               flat: bool, axis: int | None, divide: bool, step: str | None,
-               dtype: DType) -> None:  # fmt: skip
+    def _build(
+        self,
+        codes: Node,
+        parts: Mapping[str, Node | None],
+        block: tuple[int, ...],
+        flat: bool,
+        axis: int | None,
+        divide: bool,
+        step: str | None,
+        dtype: DType,
+    ) -> None:
         grid = _grid(codes.shape, block, flat)
         check_shape(codes.shape, dtype)
         if dtype.name not in RESULTS:
@@ -131,14 +163,26 @@ class Quantized(Node):
             if part is not None and not part.cell.is_operand:
                 raise Invalid("bad-dtype", f"{role} of {part.dtype}: real, at most 32 bits")
         self._check_index(codes.shape, parts.get("group_index"), axis, flat)
-        self._set(shape=codes.shape, dtype=dtype.name, codes=codes, scale=parts["scale"],
-                  zero=parts.get("zero"), bias=parts.get("bias"), min=parts.get("min"),
-                  block=block, flat=flat, group_index=parts.get("group_index"), group_axis=axis,
-                  divide=divide, step=step)  # fmt: skip
+        self._set(
+            shape=codes.shape,
+            dtype=dtype.name,
+            codes=codes,
+            scale=parts["scale"],
+            zero=parts.get("zero"),
+            bias=parts.get("bias"),
+            min=parts.get("min"),
+            block=block,
+            flat=flat,
+            group_index=parts.get("group_index"),
+            group_axis=axis,
+            divide=divide,
+            step=step,
+        )
 
     @staticmethod
-    def _check_index(shape: tuple[int, ...], index: Node | None, axis: int | None,
-                     flat: bool) -> None:  # fmt: skip
+    def _check_index(
+        shape: tuple[int, ...], index: Node | None, axis: int | None, flat: bool
+    ) -> None:
         if (index is None) != (axis is None):
             raise Invalid("bad-value", "group_index and group_axis go together")
         if index is None or axis is None:
@@ -159,8 +203,9 @@ class Quantized(Node):
         )
 
     @classmethod
-    def from_parts(cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor,
-                   parts: dict[int, Node]) -> Self:  # fmt: skip
+    def from_parts(
+        cls, shape: tuple[int, ...], dtype: DType, parameters: Cursor, parts: dict[int, Node]
+    ) -> Self:
         """Read flags, group axis, step, block."""
         at = parameters.here
         flags, axis, step, zeros = _HEAD.unpack(parameters.take(_HEAD.size, "the flags"))
@@ -178,8 +223,16 @@ class Quantized(Node):
         if codes.shape != shape:
             raise Invalid("bad-shape", f"codes of shape {codes.shape} in a node of {shape}")
         node = object.__new__(cls)
-        node._build(codes, named_parts, block, flat, axis if indexed else None,
-                    bool(flags & DIVIDE), BY_ID[step].name if step else None, dtype)  # fmt: skip
+        node._build(
+            codes,
+            named_parts,
+            block,
+            flat,
+            axis if indexed else None,
+            bool(flags & DIVIDE),
+            BY_ID[step].name if step else None,
+            dtype,
+        )
         return node
 
     @property
@@ -229,21 +282,25 @@ class Quantized(Node):
 
     def _expand(self, part: Node, index: Array | None, start: int, stop: int) -> Expand:
         """Expand a part's values, as binary32, over elements."""
-        return self._over(start, stop, index,
-                          lambda a, b: _binary32(read_range(part, a, b), part.cell))  # fmt: skip
+        return self._over(
+            start, stop, index, lambda a, b: _binary32(read_range(part, a, b), part.cell)
+        )
 
     def _expand_zero(self, part: Node, index: Array | None, start: int, stop: int) -> Expand:
         """As `_expand`, but integers stay integers where the codes are integers too."""
         both = [self.codes.cell, part.cell]
         if any(cell.family == "float" for cell in both):
             return self._expand(part, index, start, stop)
-        narrow = all(cell.bits <= EXACT_BITS for cell in both)
-        kind = np.int32 if narrow else np.int64
-        return self._over(start, stop, index,
-                          lambda a, b: integers(read_range(part, a, b), part.cell).astype(kind))  # fmt: skip
+        kind = np.int32 if all(cell.bits <= EXACT_BITS for cell in both) else np.int64
 
-    def _over(self, start: int, stop: int, index: Array | None,
-              read: Callable[[int, int], Array]) -> Expand:  # fmt: skip
+        def read(a: int, b: int) -> Array:
+            return integers(read_range(part, a, b), part.cell).astype(kind)
+
+        return self._over(start, stop, index, read)
+
+    def _over(
+        self, start: int, stop: int, index: Array | None, read: Callable[[int, int], Array]
+    ) -> Expand:
         if self.flat:
             return flat_window(self.block[0], start, stop, read)
         axis = self.group_axis or 0
