@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from nnpack.errors import Invalid, error
 from nnpack.limits import MAX_HEAD, MAX_NAME, MAX_SECTIONS, MAX_U64
-from nnpack.wire import U16, U64, crc32, pad8, up8, up_align
+from nnpack.wire import U16, U32, U64, crc32, pad8, up8, up_align
 
 Column = np.ndarray[Any, np.dtype[Any]]
 
@@ -26,6 +27,7 @@ _HEAD: Final = struct.Struct("<4sHHIHBBQII")
 _TRAILER: Final = struct.Struct("<QQII8s")
 HEADER_SIZE: Final = _HEADER.size
 HEAD_SIZE: Final = _HEAD.size
+_CRC_AT: Final = 28
 TRAILER_SIZE: Final = _TRAILER.size
 SMALLEST_FILE: Final = 128
 """Header, directory of no sections, trailer."""
@@ -75,7 +77,9 @@ class Section(NamedTuple):
     @property
     def head_length(self) -> int:
         """Bytes of the head: fixed part, name, padding, body."""
-        return HEAD_SIZE + up8(len(self.name.encode())) + len(self.body)
+        name = self.name
+        size = len(name) if name.isascii() else len(name.encode())
+        return HEAD_SIZE + up8(size) + len(self.body)
 
     @property
     def payload_offset(self) -> int:
@@ -100,26 +104,18 @@ class Section(NamedTuple):
     def head(self) -> bytes:
         """Return the head as it stands in the file."""
         name = self.name.encode()
-        rest = pad8(name) + self.body
-        fixed = _HEAD.pack(
-            SYNC,
-            self.type,
-            self.flags,
-            HEAD_SIZE + len(rest),
-            len(name),
-            self.alignment,
-            0,
-            self.payload_length,
-            0,
-            0,
-        )
-        head = fixed + rest
-        return head[:28] + struct.pack("<I", head_crc(self.offset, head)) + head[32:]
+        size = len(name)
+        rest = name + bytes(-size & 7) + self.body
+        length = HEAD_SIZE + len(rest)
+        kind, flags, alignment, payload = self.type, self.flags, self.alignment, self.payload_length
+        fixed = _HEAD.pack(SYNC, kind, flags, length, size, alignment, 0, payload, 0, 0)
+        crc = crc32(rest, crc32(fixed, crc32(U64.pack(self.offset))))
+        return fixed[:_CRC_AT] + U32.pack(crc) + rest
 
 
 def head_crc(offset: int, head: bytes) -> int:
     """CRC-32 of the head's place and bytes, its own field as zero (SPEC 5.2)."""
-    return int(crc32(head[:28] + bytes(4) + head[32:], crc32(U64.pack(offset))))
+    return int(crc32(head[:_CRC_AT] + bytes(4) + head[HEAD_SIZE:], crc32(U64.pack(offset))))
 
 
 def head_lengths(fixed: bytes, offset: int) -> int:
@@ -315,6 +311,16 @@ class Directory:
             bytes(self.bodies[start : int(self.body_ends[index])]),
         )
 
+    def __iter__(self) -> Iterator[Section]:
+        columns = (self.types, self.flags, self.alignments, self.offsets, self.payloads)
+        kinds, flags, alignments, offsets, payloads = (column.tolist() for column in columns)
+        bodies = map(
+            self.bodies.__getitem__, map(slice, [0, *self.body_ends[:-1].tolist()], self.body_ends)
+        )
+        return map(
+            Section, kinds, flags, self.names, alignments, offsets, payloads, map(bytes, bodies)
+        )
+
 
 def pack_directory(sections: list[Section]) -> bytes:
     """Return the decoded payload of the directory section."""
@@ -415,11 +421,10 @@ def _check_rows(
         return
     require((offsets < end) & (payloads < end), "bad-layout", "an offset or length out of the file")
     require(flags <= ANCILLARY, "reserved-nonzero", "a reserved flag")
-    for kind, flag, named in {
-        *zip(types.tolist(), flags.tolist(), (name_lengths > 0).tolist(), strict=True)
-    }:
-        row = int(np.argmax((types == kind) & (flags == flag) & ((name_lengths > 0) == named)))
-        check_type(kind, flag, int(named), int(offsets[row]))
+    named = name_lengths > 0
+    forms, rows = np.unique(types.astype(np.uint32) << 2 | flags << 1 | named, return_index=True)
+    for form, row in zip(forms.tolist(), rows.tolist(), strict=True):
+        check_type(form >> 2, form >> 1 & 1, form & 1, int(offsets[row]))
     require(name_lengths <= MAX_NAME, "bad-text", "a name that is too long")
     require(
         (alignments >= MIN_ALIGNMENT_LOG2)

@@ -10,6 +10,7 @@ from typing import IO, Final
 import numpy as np
 
 from nnpack.abc import Codec, Fill, Transform
+from nnpack.codecs import CODECS
 from nnpack.codecs.zstd import WEIGHTS, Zstd
 from nnpack.dtypes import Array, DType
 from nnpack.limits import MAX_PLANE_BLOCK
@@ -49,10 +50,15 @@ class Plan:
     codecs: tuple[Codec, ...]
     log2: int
 
+    @property
+    def is_raw(self) -> bool:
+        """Whether it leaves the cells in one piece, which can be mapped."""
+        return self.transform.id == CELLS and self.codecs[0].id == RAW
+
 
 def raw_plan(dtype: DType, cells: int) -> Plan:
     """Return the plan that leaves a leaf mappable; with it a file is in canonical form."""
-    return Plan(TRANSFORMS[CELLS], (_raw(),), _log2(dtype, cells))
+    return Plan(TRANSFORMS[CELLS], (CODECS[RAW],), _log2(dtype, cells))
 
 
 def choose(profile: str, leaf: Dense, *, text: bool = False) -> Plan:
@@ -87,7 +93,7 @@ def choose(profile: str, leaf: Dense, *, text: bool = False) -> Plan:
 def _pick_codec(planes: list[Array]) -> tuple[Codec, float]:
     """Return the codec that stores sampled blocks of a plane smallest, and their size."""
     size = sum(plane.nbytes for plane in planes)
-    best: tuple[Codec, float] = (_raw(), float(size))
+    best: tuple[Codec, float] = (CODECS[RAW], float(size))
     for codec in (Zstd(WEIGHTS), Zstd()):
         coded = sum(min(len(codec.encode(plane.data)), plane.nbytes) for plane in planes)
         if coded < PAYS * best[1]:
@@ -104,12 +110,6 @@ def _samples(leaf: Dense, block: int) -> Iterator[Array]:
         out = np.empty(stop - start, leaf.cell.numpy)
         leaf.window(start, stop)(start, stop, out)
         yield out
-
-
-def _raw() -> Codec:
-    from nnpack.codecs.raw import Raw
-
-    return Raw()
 
 
 def _log2(dtype: DType, cells: int) -> int:
@@ -177,13 +177,7 @@ def encode(leaf: Dense, plan: Plan, payload: Payload) -> StreamHead:
     """
     dtype, cells, block = leaf.cell, leaf.size, 1 << plan.log2
     entries: list[tuple[int, int]] = []
-    if (
-        cells
-        and plan.transform.id == CELLS
-        and plan.codecs[0].id == RAW
-        and not dtype.packed
-        and isinstance(leaf.source, InMemory)
-    ):
+    if cells and plan.is_raw and not dtype.packed and isinstance(leaf.source, InMemory):
         data = leaf.source.array.reshape(-1).view(np.uint8).data
         step = block * dtype.itemsize
         for start in range(0, len(data), step):

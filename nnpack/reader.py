@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, Final, Literal, Self
 
+import numpy as np
+
 from nnpack import container
 from nnpack.abc import Codec, Node
+from nnpack.bulk import load_all
 from nnpack.container import Directory, Section, Trailer
 from nnpack.errors import error
 from nnpack.limits import DEFAULT_LIMITS, Limits
@@ -27,6 +30,7 @@ from nnpack.sections import (
 from nnpack.source import AuthenticatedSource, BufferSource, Source, compute_root, open_source
 from nnpack.tensor import Tensor
 from nnpack.tree import NodeHead
+from nnpack.wire import up_align
 
 Path = str | os.PathLike[str]
 ROOT_SIZE: Final = 32
@@ -76,12 +80,6 @@ class Reader(Mapping[str, Tensor]):
             self._source.close()
             raise
         self._rows = self._rows_of(container.TENSOR, container.ALIAS)
-        self.graphs: Mapping[str, dict[str, Any]] = _Lazy(
-            self._rows_of(container.GRAPH), self._json
-        )
-        """Graphs by name, decoded when looked up."""
-        self.blobs: Mapping[str, bytes] = _Lazy(self._rows_of(container.BLOB), self._bytes)
-        """Blobs by name, read when looked up."""
 
     def __enter__(self) -> Self:
         return self
@@ -113,7 +111,7 @@ class Reader(Mapping[str, Tensor]):
     @property
     def sections(self) -> list[Section]:
         """All section heads but the directory's, in file order."""
-        return [*map(self._directory.__getitem__, range(len(self._directory)))]
+        return [*self._directory]
 
     @property
     def aliases(self) -> dict[str, str]:
@@ -134,6 +132,16 @@ class Reader(Mapping[str, Tensor]):
         return self._metadata
 
     @property
+    def graphs(self) -> Mapping[str, dict[str, Any]]:
+        """Graphs by name, decoded when looked up."""
+        return _Lazy(self._rows_of(container.GRAPH), self._json)
+
+    @property
+    def blobs(self) -> Mapping[str, bytes]:
+        """Blobs by name, read when looked up."""
+        return _Lazy(self._rows_of(container.BLOB), lambda row: bytes(self._bytes(row)))
+
+    @property
     def root(self) -> str | None:
         """Hex digest that authenticates the whole file, for `expect=`; None without digests."""
         section = self._digests()
@@ -148,9 +156,9 @@ class Reader(Mapping[str, Tensor]):
         return self._source
 
     @property
-    def directory_offset(self) -> int:
-        """Offset of the directory section's head."""
-        return self._directory.offset
+    def directory(self) -> Directory:
+        """The heads of all sections but the directory's own, in file order."""
+        return self._directory
 
     @property
     def bindings(self) -> Mapping[tuple[int, int], str]:
@@ -159,9 +167,12 @@ class Reader(Mapping[str, Tensor]):
 
     def section(self, row: int) -> Section:
         """Return a section's head, compared with the inline one and the padding behind it."""
-        section = self._directory[row]
+        return self.compared(self._directory[row])
+
+    def compared(self, section: Section) -> Section:
+        """Return a head of the directory, compared with the inline one."""
         head = section.head()
-        gap = section.payload_offset - section.offset
+        gap = up_align(section.offset + len(head), section.alignment) - section.offset
         if self._source.read(section.offset, gap) != head.ljust(gap, b"\0"):
             raise error(
                 "mismatch",
@@ -173,17 +184,15 @@ class Reader(Mapping[str, Tensor]):
 
     def load(self) -> dict[str, Any]:
         """Return all tensors as arrays, each with memory of its own."""
-        tensors = [*self.values()]
-        self._budget(sum(t.charge for t in tensors), sum(t.stored_nbytes for t in tensors))
-        return {tensor.name: tensor.read() for tensor in tensors}
+        return load_all(self)
 
     def _rows_of(self, *types: int) -> dict[str, int]:
         """Return the names and rows of sections of some types."""
-        kinds = self._directory.types
-        if types[0] == container.TENSOR and (kinds == container.TENSOR).all():
+        fits = np.isin(self._directory.types, types)
+        if fits.all() and len(self._directory.by_name) == len(fits):
             return self._directory.by_name
         names = self._directory.names
-        return {names[row]: row for row, kind in enumerate(kinds.tolist()) if kind in types}
+        return {names[row]: row for row in np.flatnonzero(fits).tolist()}
 
     def _names(self) -> dict[tuple[int, int], str]:
         if not len(self._directory) or self._directory.types[0] != container.NAMES:
@@ -221,7 +230,7 @@ class Reader(Mapping[str, Tensor]):
             unknown = self.plugins.unknown(head)
             node = None if unknown else build(section, head, self.plugins, self._source)
             found = self._tensors[row] = section, head, node, unknown
-        return Tensor(name, *found, self._budget, self._run)
+        return Tensor(name, *found, self.budget, self._run)
 
     def _target(self, row: int) -> int:
         """Return the row of the tensor that an alias stands for."""
@@ -237,18 +246,19 @@ class Reader(Mapping[str, Tensor]):
             )
         return found
 
-    def _bytes(self, row: int, limit: str | None = None) -> bytes:
+    def _bytes(self, row: int, limit: str | None = None) -> memoryview:
         section = self.section(row)
         leaf = bytes_leaf(section, self.plugins, self._source)
         if limit:
             self.limits.check(limit, leaf.size, section.label)
-        self._budget(leaf.size, section.payload_length)
+        self.budget(leaf.size, section.payload_length)
         return read_bytes(section, leaf)
 
     def _json(self, row: int) -> dict[str, Any]:
         return parse_json(self._directory[row], self._bytes(row, "json_bytes"))
 
-    def _budget(self, charge: int, stored: int) -> None:
+    def budget(self, charge: int, stored: int) -> None:
+        """Check what a request costs, before anything is allocated for it."""
         available = charge if charge < SMALL_REQUEST else available_memory()
         self.limits.check_charge(charge, stored, available)
 

@@ -93,15 +93,15 @@ def bytes_leaf(section: Section, plugins: Plugins, source: Source) -> Dense:
     return node
 
 
-def read_bytes(section: Section, leaf: Dense) -> bytes:
+def read_bytes(section: Section, leaf: Dense) -> memoryview:
     """Return the bytes of a leaf of bytes."""
     try:
-        return read_range(leaf, 0, leaf.size).tobytes()
+        return read_range(leaf, 0, leaf.size).data
     except NnpackError as bad:
         raise bad.at(offset=section.payload_offset, section=section.label) from None
 
 
-def parse_json(section: Section, data: bytes) -> dict[str, Any]:
+def parse_json(section: Section, data: memoryview) -> dict[str, Any]:
     """Return the object that a metadata or graph section holds, checked."""
     try:
         value = jsontext.parse(data)

@@ -187,7 +187,7 @@ class _Stream:
             return None
         if section.type == container.BLOB:
             self._budget(leaf.size, section.payload_length)
-            return Item(kind, section.name, read_bytes(section, leaf))
+            return Item(kind, section.name, bytes(read_bytes(section, leaf)))
         self._limits.check("json_bytes", leaf.size, section.label)
         return Item(kind, section.name, parse_json(section, read_bytes(section, leaf)))
 

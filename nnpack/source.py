@@ -183,7 +183,7 @@ class AuthenticatedSource:
 
     KEEP: Final = 8
 
-    def __init__(self, inner: Source, digests: bytes, covered: int, tail: bytes) -> None:
+    def __init__(self, inner: Source, digests: memoryview, covered: int, tail: bytes) -> None:
         """Take the digests of each MiB of the first `covered` bytes, and the checked rest."""
         self.size = inner.size
         self._inner, self._digests = inner, digests

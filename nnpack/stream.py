@@ -266,10 +266,15 @@ class Stream:
         self.transform.join(decoded, self.dtype, out)
 
 
-def check_crc(data: memoryview, stored: int, offset: int) -> None:
+def check_crc(
+    data: memoryview | bytearray, stored: int, offset: int, section: str | None = None
+) -> None:
     """Compare the CRC-32 of stored bytes with the block table's."""
     found = crc32(data)
     if found != stored:
         raise error(
-            "bad-checksum", f"CRC-32 {found:08x}, the block table says {stored:08x}", offset=offset
+            "bad-checksum",
+            f"CRC-32 {found:08x}, the block table says {stored:08x}",
+            offset=offset,
+            section=section,
         )

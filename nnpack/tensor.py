@@ -163,7 +163,13 @@ class Tensor:
         self._budget(out.nbytes + parts, self.stored_nbytes)
         with self._faults():
             fill = node.window(low, high)
-            self._slice(fill, node.grain, axes, self.shape, 0, out)
+
+            def inside(start: int, stop: int, cells: Array) -> None:
+                # A band of whole rows may pass the window, where nothing is picked from it.
+                first, last = max(start, low), min(stop, high)
+                fill(first, last, cells[first - start : last - start])
+
+            self._slice(inside, node.grain, axes, self.shape, 0, out)
         return out.reshape(shape)
 
     def _slice(

@@ -136,9 +136,13 @@ def lay_out(root: NodeHead, start: int, alignment: int) -> int:
 
 
 def pack_tree(node: Node, role: int, leaf: Callable[[Node], bytes]) -> bytes:
-    """Return a node tree as it stands in a body; `leaf` gives the parameters of dense nodes."""
-    parts = b"".join(pack_tree(part, number, leaf) for number, part in node.parts())
+    """Return a node tree as it stands in a body.
+
+    `leaf` is asked for the parameters of each dense node, in file order.
+    """
     parameters = leaf(node) if node.id == Dense.id else node.parameters()
+    found = node.parts()
+    parts = b"".join([pack_tree(part, number, leaf) for number, part in found])
     shape = struct.pack(f"<{len(node.shape)}Q", *node.shape)
     length = HEAD_SIZE + len(shape) + len(parameters) + len(parts)
     head = _HEAD.pack(
@@ -146,7 +150,7 @@ def pack_tree(node: Node, role: int, leaf: Callable[[Node], bytes]) -> bytes:
         role,
         node.cell.id,
         len(node.shape),
-        len(node.parts()),
+        len(found),
         bytes(3),
         len(parameters),
         length,

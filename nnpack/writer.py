@@ -15,7 +15,7 @@ from nnpack.abc import Codec, Node
 from nnpack.atomic import AtomicFile
 from nnpack.codecs import CODECS
 from nnpack.container import Section, Trailer
-from nnpack.encode import PROFILES, Payload, choose, encode, raw_plan
+from nnpack.encode import PROFILES, Payload, Plan, choose, encode
 from nnpack.errors import Invalid
 from nnpack.limits import MAX_DEPTH, MAX_HEAD, MAX_NODES, MAX_SECTIONS
 from nnpack.nodes import KINDS
@@ -258,30 +258,28 @@ class Writer:
         head = encode(leaf, plan, payload)
         self._section(kind, name, pack_tree(leaf, 0, lambda _: head.pack()), payload)
 
+    def plan(self, leaf: Dense) -> Plan:
+        """Return how a leaf of a tensor is stored; a subclass may decide otherwise."""
+        return choose(self._profile, leaf)
+
     def _tensor(self, name: str, node: Node) -> None:
         """Encode the leaves of a tree and write its section."""
-        _check_tree(node, 1)
+        _check_tree(node)
         found = [leaf for leaf in leaves(node) if isinstance(leaf, Dense)]
-        if len(found) > MAX_NODES:
-            raise Invalid("bad-node", f"a tensor has at most {MAX_NODES} nodes")
-        plans = [choose(self._profile, leaf) for leaf in found]
-        raw = sum(
-            leaf.nbytes
-            for leaf, plan in zip(found, plans, strict=True)
-            if plan == raw_plan(leaf.cell, leaf.size)
-        )
+        plans = [self.plan(leaf) for leaf in found]
+        raw = sum(leaf.nbytes for leaf, plan in zip(found, plans, strict=True) if plan.is_raw)
         alignment = self._alignment or DEFAULT_ALIGNMENT
         if not raw or (self._alignment is None and raw < SMALL_PAYLOAD):
             alignment = 8
         log2 = alignment.bit_length() - 1
         payload = Payload(self._spool)
-        heads: dict[int, bytes] = {}
+        heads: list[bytes] = []
         for leaf, plan in zip(found, plans, strict=True):
-            is_raw = plan.transform.id == 0 and plan.codecs[0].id == 0
             if leaf.size:
-                payload.pad(up_align(payload.size, log2) if is_raw else up8(payload.size))
-            heads[id(leaf)] = encode(leaf, plan, payload).pack()
-        body = pack_tree(node, 0, lambda leaf: heads[id(leaf)])
+                payload.pad(up_align(payload.size, log2) if plan.is_raw else up8(payload.size))
+            heads.append(encode(leaf, plan, payload).pack())
+        heads.reverse()
+        body = pack_tree(node, 0, lambda _: heads.pop())
         self._section(container.TENSOR, name, body, payload, log2)
 
     def _check_name(self, name: str) -> None:
@@ -292,11 +290,14 @@ class Writer:
             raise ValueError(f"the file has a section called {name!a} already")
 
 
-def _check_tree(node: Node, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise Invalid("bad-node", f"a tensor nests at most {MAX_DEPTH} nodes")
-    for _, part in node.parts():
-        _check_tree(part, depth + 1)
+def _check_tree(root: Node) -> None:
+    """Check the bounds on a tree's size before any of it is encoded."""
+    level, nodes = [root], 0
+    for _ in range(MAX_DEPTH):
+        nodes += len(level)
+        level = [part for node in level for _, part in node.parts()]
+    if level or nodes > MAX_NODES:
+        raise Invalid("bad-node", f"a tensor has at most {MAX_DEPTH} levels and {MAX_NODES} nodes")
 
 
 def private_names(

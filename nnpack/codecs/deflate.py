@@ -37,7 +37,7 @@ class Deflate(Codec):
         try:
             # One byte more than asked shows a stream that goes on.
             content = inflater.decompress(data, size + 1)
-        except InflateError as bad:
+        except InflateError as bad:  # type: ignore[misc] # isal's stub makes it an instance
             raise error("bad-stream", f"bad deflate stream: {bad}") from bad
         if len(content) != size or not inflater.eof or inflater.unused_data:
             raise error("bad-stream", f"the deflate stream is not exactly {size} bytes")

@@ -59,7 +59,7 @@ class Codebook(Node):
         rank = len(indices.shape)
         own = 1 if vector_axis is None else 2
         vector = 1 if vector_axis is None else table.shape[-1] if table.shape else 0
-        if len(table.shape) == own:
+        if rank and len(table.shape) == own:
             table = _reshaped(table, (*[1] * rank, *table.shape))
         shape = _whole(indices.shape, vector, vector_axis)
         grid = table.shape[: len(table.shape) - own]
@@ -168,14 +168,14 @@ class Codebook(Node):
 
         def groups(low: int, high: int) -> Array:
             cells = read_range(self.table, low * entries * vector, high * entries * vector)
-            tables.append((low, cells.view(np.uint8).reshape((high - low) * entries, vector, -1)))
+            tables.append((low, cells.view(np.uint8).reshape((high - low) * entries, -1)))
             return np.arange(low, high)
 
         expand = grid.window(first, last, groups)
         ((lowest, table),) = tables
         read = self.indices.window(first, last)
         single = len(table) == entries
-        rows = table.view(np.dtype((np.void, table.shape[1] * table.shape[2]))).reshape(-1)
+        rows = table.view(np.dtype((np.void, table.shape[1]))).reshape(-1)
 
         def fill(a: int, b: int, out: Array) -> None:
             low, high = a // slab, -(-b // slab)

@@ -130,9 +130,7 @@ class Dense(Node):
         if lazy:
             source = Sliced(array, shape, cell.numpy)
         else:
-            array = array.view(cell.numpy)
-            if cell.packed:
-                _check_cells(array, cell)
+            array = _narrow(array, cell) if cell.packed else array.view(cell.numpy)
             source = InMemory(array)
         self._set(shape=shape, dtype=cell.name, source=source)
 
@@ -210,16 +208,27 @@ def _cell(memory: Any, name: str | None) -> DType:
     if name is None:
         return of_numpy(memory)
     cell = named(name)
-    if cell.numpy != memory and not (cell.packed and memory == np.uint8):
+    if cell.numpy != memory and not (cell.packed and memory in {np.uint8, np.int8}):
         raise TypeError(f"{name} is {cell.numpy} in memory, not {memory}")
     return cell
 
 
-def _check_cells(array: Array, cell: DType) -> None:
-    """Check narrow cells, in pieces that need little memory."""
+def _narrow(array: Array, cell: DType) -> Array:
+    """Return narrow cells in their memory type, checked in pieces that need little memory.
+
+    Bytes are bit patterns, signed bytes are values.
+    """
+    if array.dtype == np.int8 and cell.memory == cell.name:
+        least, most = int(array.min(initial=0)), int(array.max(initial=0))
+        half = 1 << (cell.bits - 1)
+        if cell.family != "int" or least < -half or most >= half:
+            raise Invalid("bad-value", f"a cell is out of the range of {cell.name}")
+        array = array.view(np.uint8) & (2 * half - 1)
+    array = array.view(cell.numpy)
     flat = array.reshape(-1)
     for start in range(0, flat.size, 1 << 20):
         to_cells(flat[start : start + (1 << 20)], cell)
+    return array
 
 
 def as_node(value: Any) -> Node:

@@ -1,0 +1,81 @@
+"""Loading all tensors at once: a hundred thousand small ones are not parsed one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+
+from nnpack.container import ALIAS, TENSOR, Section
+from nnpack.dtypes import Array
+from nnpack.nodes.dense import Dense
+from nnpack.source import Source
+from nnpack.stream import Stream, check_crc
+from nnpack.tensor import Tensor
+
+if TYPE_CHECKING:
+    from nnpack.reader import Reader
+
+CRC_SIZE: Final = 4
+
+Form = tuple[bytes, int, int]
+"""A body less its last checksum, payload length, alignment: what decides which rules are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """What tensors of one form have in common if each is one raw block of whole bytes."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    charge: int
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Self | None:
+        """Return what a tensor has in common with others of its form; None if it is not plain."""
+        node = tensor.node if tensor.supported else None
+        stream = node.source if isinstance(node, Dense) else None
+        if not isinstance(stream, Stream) or not stream.head.is_raw or stream.dtype.packed:
+            return None
+        if not 0 < stream.cells <= stream.block:
+            return None
+        return cls(tensor.shape, stream.dtype.numpy, tensor.charge)
+
+    def read(self, section: Section, source: Source) -> Array:
+        """Return one tensor, its bytes checked."""
+        start = section.payload_offset
+        data = bytearray(source.read(start, section.payload_length))
+        check_crc(data, int.from_bytes(section.body[-CRC_SIZE:], "little"), start, section.name)
+        return np.ndarray(self.shape, self.dtype, data)
+
+
+def load_all(reader: Reader) -> dict[str, Array]:
+    """Return all tensors as arrays, each with memory of its own.
+
+    Sections that differ in nothing but their place, name and one checksum keep the same rules:
+    the first of each form is parsed and checked, the others are only compared with it.
+    """
+    forms: dict[Form, Plain | None] = {}
+    found: dict[str, tuple[Section, Plain] | Tensor] = {}
+    charge = stored = 0
+    for section in reader.directory:
+        if section.type not in {TENSOR, ALIAS}:
+            continue
+        form = section.body[:-CRC_SIZE], section.payload_length, section.alignment
+        plain = forms.get(form) if section.type == TENSOR else None
+        if plain:
+            found[section.name] = reader.compared(section), plain
+            charge += plain.charge
+        else:
+            tensor = found[section.name] = reader[section.name]
+            charge += tensor.charge
+            if section.type == TENSOR and form not in forms:
+                forms[form] = Plain.of(tensor)
+        stored += section.payload_length
+    reader.budget(charge, stored)
+    source = reader.source
+    return {
+        name: item.read() if isinstance(item, Tensor) else item[1].read(item[0], source)
+        for name, item in found.items()
+    }
