@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from nnpack.errors import Invalid, error
+from nnpack.errors import Invalid, NnpackError, error
 from nnpack.limits import MAX_HEAD, MAX_NAME, MAX_SECTIONS, MAX_U64
 from nnpack.wire import U16, U32, U64, crc32, pad8, up8, up_align
 
@@ -118,6 +118,18 @@ def head_crc(offset: int, head: bytes) -> int:
     return int(crc32(head[:_CRC_AT] + bytes(4) + head[HEAD_SIZE:], crc32(U64.pack(offset))))
 
 
+def unlike(section: Section, head: bytes, inline: bytes) -> NnpackError:
+    """Return the error for an inline head, and its padding, that differ from the directory's."""
+    found = inline[: len(head)]
+    if found == head:
+        error_class, what = "bad-layout", "padding behind a head is not zero"
+    elif head_crc(section.offset, found) != U32.unpack_from(found, _CRC_AT)[0]:
+        error_class, what = "bad-checksum", "the CRC-32 of a section head differs"
+    else:
+        error_class, what = "mismatch", "the directory states another head than stands here"
+    return error(error_class, what, offset=section.offset, section=section.label)
+
+
 def head_lengths(fixed: bytes, offset: int) -> int:
     """Check the fixed part of an inline head as far as its length can be trusted; return that."""
     sync, _, _, head_length, name_length, *_ = _HEAD.unpack(fixed)
@@ -139,7 +151,7 @@ def parse_head(head: bytes, offset: int) -> Section:
         raise error("reserved-nonzero", "a reserved field of a head is set", offset=offset)
     name_end = HEAD_SIZE + name_length
     if any(head[name_end : HEAD_SIZE + up8(name_length)]):
-        raise error("reserved-nonzero", "padding behind a name is not zero", offset=offset)
+        raise error("bad-layout", "padding behind a name is not zero", offset=offset)
     name = _text(head[HEAD_SIZE:name_end], offset)
     section = Section(
         kind, flags, name, alignment, offset, payload, head[HEAD_SIZE + up8(name_length) :]
@@ -167,7 +179,7 @@ def parse_directory_head(stored: memoryview, offset: int) -> Section:
         raise error("mismatch", "the directory's length is not the trailer's", offset=offset)
     start, stop = section.payload_offset - offset, section.payload_end - offset
     if any(stored[length:start]) or any(stored[stop:]):
-        raise error("reserved-nonzero", "padding of the directory is not zero", offset=offset)
+        raise error("bad-layout", "padding of the directory is not zero", offset=offset)
     return section
 
 
@@ -215,6 +227,8 @@ def check_type(kind: int, flags: int, name_length: int, offset: int) -> None:
             raise error(
                 "bad-text", f"{what} section with a name of {name_length} bytes", offset=offset
             )
+    elif not kind:
+        raise error("bad-layout", "a section of type 0", offset=offset)
     elif not ancillary:
         raise error("unknown-section", f"critical section of unknown type {kind}", offset=offset)
     if name_length > MAX_NAME:
@@ -509,13 +523,20 @@ def parse_alias(section: Section) -> str:
     if not 1 <= size <= MAX_NAME or len(body) != up8(2 + size):
         raise error("mismatch", "an alias whose lengths differ", offset=at, section=section.name)
     if any(body[2 + size :]):
-        raise error("reserved-nonzero", "padding of an alias", offset=at, section=section.name)
+        raise error("bad-layout", "padding of an alias", offset=at, section=section.name)
     target = _text(body[2 : 2 + size], at)
     check_name_characters(target, at)
     return target
 
 
-NAME_CLASSES: Final = {1: "section type", 2: "kind", 3: "dtype", 4: "transform", 5: "codec"}
+SECTION_TYPE: Final = 1
+NAME_CLASSES: Final = {
+    SECTION_TYPE: "section type",
+    2: "kind",
+    3: "dtype",
+    4: "transform",
+    5: "codec",
+}
 REVERSE_DNS: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 MAX_PRIVATE_NAME: Final = 255
 _BINDING: Final = struct.Struct("<BBH")
@@ -544,7 +565,7 @@ def parse_names(section: Section) -> dict[tuple[int, int], str]:
         if position > len(body):
             raise error("bad-node", "an entry runs over the names section", offset=at)
         if any(body[stop:position]):
-            raise error("reserved-nonzero", "padding in the names section", offset=at)
+            raise error("bad-layout", "padding in the names section", offset=at)
         if kind not in NAME_CLASSES or not number >= FIRST_PRIVATE:
             raise error("bad-value", f"class {kind}, id {number} cannot be bound", offset=at)
         if not raw.isascii() or not is_private_name(raw.decode("ascii")):
@@ -554,6 +575,13 @@ def parse_names(section: Section) -> dict[tuple[int, int], str]:
         last = (kind, number)
         bindings[last] = raw.decode("ascii")
     return bindings
+
+
+def check_bindings(types: Column, bindings: Mapping[tuple[int, int], str], at: int) -> None:
+    """Check that private section types have names."""
+    for kind in np.unique(types[types >= FIRST_PRIVATE]).tolist():
+        if kind <= LAST_PRIVATE and (SECTION_TYPE, kind) not in bindings:
+            raise error("missing", f"no name is bound to the section type {kind}", offset=at)
 
 
 def is_private_name(name: str) -> bool:

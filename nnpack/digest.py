@@ -1,4 +1,4 @@
-"""The logical digest: what a tensor is, however it is stored (SPEC 13.3)."""
+"""The logical digest: what a tensor is, however it is stored (SPEC 13.2)."""
 
 from __future__ import annotations
 

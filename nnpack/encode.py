@@ -209,7 +209,7 @@ def _encode_block(
     for codec, plane in zip(plan.codecs, planes, strict=True):
         data: bytes | memoryview = plane.data
         if codec.id != RAW:
-            data = min(codec.encode(plane.data), data, key=len)
+            data = min(data, codec.encode(plane.data), key=len)  # of equals the raw one
         payload.pad(up8(payload.size))
         payload.append(data)
         entries.append((len(data), crc32(data)))

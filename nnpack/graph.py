@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from nnpack.dtypes import BY_NAME
 from nnpack.errors import Invalid
+from nnpack.limits import MAX_JSON_INT
 
 _BITS: Final = re.compile(r"0x[0-9a-f]{8}")
-_INTEGER: Final = re.compile(r"-?[1-9][0-9]*|0")
+_EXPONENT: Final = 0x7F800000
+"""Of a binary32 that is not finite."""
+_INTEGER: Final = re.compile(r"-?[1-9][0-9]{15,18}")
 
 Check = Callable[[Any, str], None]
 
 
-def check(value: Any) -> None:
-    """Check a graph against the schema; Invalid("bad-json") names the place of what is wrong."""
-    _graph(value, "graph")
+def check(value: Any) -> list[str]:
+    """Check a graph against the schema, and return the names that must be tensors of the file.
+
+    Raises:
+        Invalid: "bad-json", with the place of what is wrong.
+    """
+    _GRAPH(value, "graph")
+    return [*dict.fromkeys(_free_names(value, frozenset(), "graph"))]
 
 
 def _wrong(where: str, what: str) -> Invalid:
@@ -28,18 +37,40 @@ def _string(value: Any, where: str) -> None:
         raise _wrong(where, "a string is needed")
 
 
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _integer(value: Any, where: str) -> None:
-    """An integer; beyond ±(2^53 − 1) as a decimal string."""
-    is_int = isinstance(value, int) and not isinstance(value, bool)
-    if not is_int and not (isinstance(value, str) and _INTEGER.fullmatch(value)):
-        raise _wrong(where, "an integer or a decimal string is needed")
+    """An integer of 64 bits; beyond ±(2^53 − 1) as a decimal string."""
+    if _is_int(value):
+        return
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        number = int(value)
+        if abs(number) > MAX_JSON_INT and -(1 << 63) <= number < 1 << 63:
+            return
+    raise _wrong(where, "an integer, as a decimal string beyond ±(2^53 − 1), is needed")
 
 
 def _float(value: Any, where: str) -> None:
     """A number; NaN and infinities as "0x" and the eight hex digits of their binary32 pattern."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number and not (isinstance(value, str) and _BITS.fullmatch(value)):
-        raise _wrong(where, 'a number, or "0x" and eight hex digits, is needed')
+    if _is_int(value) or isinstance(value, float):
+        return
+    is_bits = isinstance(value, str) and _BITS.fullmatch(value)
+    if is_bits and int(value, 16) & _EXPONENT == _EXPONENT:
+        return
+    raise _wrong(where, 'a number, or "0x" and the digits of a NaN or infinity, is needed')
+
+
+def _dtype(value: Any, where: str) -> None:
+    if value not in BY_NAME and value != "string":
+        raise _wrong(where, f"{value!a} is no dtype")
+
+
+def _dimension(value: Any, where: str) -> None:
+    """A size, the name of a symbolic size, or null where it is unknown."""
+    if not (_is_int(value) and value >= 0) and value is not None and not isinstance(value, str):
+        raise _wrong(where, "a size, a name or null is needed")
 
 
 def _list_of(item: Check) -> Check:
@@ -78,48 +109,101 @@ def _object(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Che
     return check_object
 
 
-def _dimension(value: Any, where: str) -> None:
-    """A size, the name of a symbolic size, or null where it is unknown."""
-    is_size = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if not is_size and value is not None and not isinstance(value, str):
-        raise _wrong(where, "a size, a name or null is needed")
+def _one_of(forms: Mapping[str, Check], what: str) -> Check:
+    """Check an object with one key, which tells what its value is."""
+
+    def check_one(value: Any, where: str) -> None:
+        if not isinstance(value, dict) or len(value) != 1:
+            raise _wrong(where, f"{what} is an object with one key")
+        ((key, content),) = value.items()
+        if key not in forms:
+            raise _wrong(where, f"{key!a} is no {what}; there are {', '.join(forms)}")
+        forms[key](content, f"{where}.{key}")
+
+    return check_one
 
 
-_VALUE_TYPE: Final = _object({"dtype": _string}, {"shape": _list_of(_dimension)})
+_TENSOR_TYPE: Final = _object({"dtype": _dtype}, {"shape": _list_of(_dimension)})
 
 
-def _attribute(value: Any, where: str) -> None:
-    """An object with one key, which tells the type."""
-    if not isinstance(value, dict) or len(value) != 1:
-        raise _wrong(where, "an attribute is an object with one key, its type")
-    ((kind, content),) = value.items()
-    if kind not in _ATTRIBUTES:
-        raise _wrong(where, f"no attribute type {kind!a}; there are {', '.join(_ATTRIBUTES)}")
-    _ATTRIBUTES[kind](content, f"{where}.{kind}")
+def _type(value: Any, where: str) -> None:
+    is_tensor = isinstance(value, dict) and "dtype" in value
+    (_TENSOR_TYPE if is_tensor else _OTHER_TYPE)(value, where)
 
 
-def _graph(value: Any, where: str) -> None:
+_OTHER_TYPE: Final = _one_of(
+    {
+        "sparse": _TENSOR_TYPE,
+        "sequence": _type,
+        "optional": _type,
+        "map": _object({"key": _dtype, "value": _type}, {}),
+    },
+    "type",
+)
+
+
+def _subgraph(value: Any, where: str) -> None:
     _GRAPH(value, where)
 
 
-_ATTRIBUTES: Final[dict[str, Check]] = {
-    "int": _integer,
-    "ints": _list_of(_integer),
-    "float": _float,
-    "floats": _list_of(_float),
-    "string": _string,
-    "strings": _list_of(_string),
-    "tensor": _string,
-    "tensors": _list_of(_string),
-    "graph": _graph,
-    "graphs": _list_of(_graph),
-    "type": _VALUE_TYPE,
-}
+_ATTRIBUTE: Final = _one_of(
+    {
+        "int": _integer,
+        "ints": _list_of(_integer),
+        "float": _float,
+        "floats": _list_of(_float),
+        "string": _string,
+        "strings": _list_of(_string),
+        "tensor": _string,
+        "tensors": _list_of(_string),
+        "graph": _subgraph,
+        "graphs": _list_of(_subgraph),
+        "type": _type,
+    },
+    "attribute",
+)
 _NODE: Final = _object(
     {"op": _string, "inputs": _list_of(_string), "outputs": _list_of(_string)},
-    {"domain": _string, "name": _string, "attributes": _map_of(_attribute)},
+    {"domain": _string, "name": _string, "attributes": _map_of(_ATTRIBUTE)},
 )
 _GRAPH: Final = _object(
     {"inputs": _list_of(_string), "outputs": _list_of(_string), "nodes": _list_of(_NODE)},
-    {"name": _string, "opset_imports": _map_of(_integer), "value_types": _map_of(_VALUE_TYPE)},
+    {
+        "name": _string,
+        "opset_imports": _map_of(_integer),
+        "initializers": _map_of(_string),
+        "value_types": _map_of(_type),
+    },
 )
+
+
+def _free_names(graph: Mapping[str, Any], outer: frozenset[str], where: str) -> Iterator[str]:
+    """Yield the names that a graph uses and nothing in it, nor around it, defines.
+
+    Raises:
+        Invalid: a value is defined twice.
+    """
+    known: set[str] = set()
+
+    def define(names: list[str], at: str) -> None:
+        for name in filter(None, names):
+            if name in known:
+                raise _wrong(at, f"the value {name!a} is defined twice")
+            known.add(name)
+
+    define(graph["inputs"], f"{where}.inputs")
+    initializers = graph.get("initializers", {})
+    yield from initializers.values()
+    known.update(initializers)
+    for index, node in enumerate(graph["nodes"]):
+        at = f"{where}.nodes[{index}]"
+        yield from (n for n in node["inputs"] if n and n not in known and n not in outer)
+        for attribute in node.get("attributes", {}).values():
+            ((kind, content),) = attribute.items()
+            if kind in {"tensor", "tensors"}:
+                yield from [content] if kind == "tensor" else content
+            elif kind in {"graph", "graphs"}:
+                for inner in [content] if kind == "graph" else content:
+                    yield from _free_names(inner, outer | known, f"{at}.attributes")
+        define(node["outputs"], at)
+    yield from (n for n in graph["outputs"] if n not in known and n not in outer)

@@ -1,4 +1,4 @@
-"""Opening files: all that an open checks, and sections on demand (SPEC 5.7)."""
+"""Opening files: all that an open checks, and sections on demand (SPEC 5.8)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from nnpack.sections import (
     build,
     bytes_leaf,
     check_digests,
+    check_names,
     directory_leaf,
     parse_json,
     parse_payload,
@@ -76,6 +77,7 @@ class Reader(Mapping[str, Tensor]):
                 self._source = self._authenticated(wanted)
                 self._directory = open_directory(self._source, self.limits)
             self.plugins = Plugins(*split_plugins(codecs, kinds), self._names())
+            container.check_bindings(self._directory.types, self.bindings, self._directory.offset)
         except BaseException:
             self._source.close()
             raise
@@ -173,13 +175,9 @@ class Reader(Mapping[str, Tensor]):
         """Return a head of the directory, compared with the inline one."""
         head = section.head()
         gap = up_align(section.offset + len(head), section.alignment) - section.offset
-        if self._source.read(section.offset, gap) != head.ljust(gap, b"\0"):
-            raise error(
-                "mismatch",
-                "the head in the directory differs from the one in its place",
-                offset=section.offset,
-                section=section.label,
-            )
+        inline = self._source.read(section.offset, gap)
+        if inline != head.ljust(gap, b"\0"):
+            raise container.unlike(section, head, bytes(inline))
         return section
 
     def load(self) -> dict[str, Any]:
@@ -255,7 +253,10 @@ class Reader(Mapping[str, Tensor]):
         return read_bytes(section, leaf)
 
     def _json(self, row: int) -> dict[str, Any]:
-        return parse_json(self._directory[row], self._bytes(row, "json_bytes"))
+        section = self._directory[row]
+        value, names = parse_json(section, self._bytes(row, "json_bytes"))
+        check_names(section, names, self._rows)
+        return value
 
     def budget(self, charge: int, stored: int) -> None:
         """Check what a request costs, before anything is allocated for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -101,17 +102,32 @@ def read_bytes(section: Section, leaf: Dense) -> memoryview:
         raise bad.at(offset=section.payload_offset, section=section.label) from None
 
 
-def parse_json(section: Section, data: memoryview) -> dict[str, Any]:
-    """Return the object that a metadata or graph section holds, checked."""
+def parse_json(section: Section, data: memoryview) -> tuple[dict[str, Any], list[str]]:
+    """Return the object that a metadata or graph section holds, checked.
+
+    Returns:
+        the object, and for a graph the names that must be tensors or aliases of the file.
+    """
     try:
         value = jsontext.parse(data)
-        if section.type == GRAPH:
-            graph.check(value)
+        names = graph.check(value) if section.type == GRAPH else []
     except Invalid as bad:
         raise error(
             bad.error_class, str(bad), offset=section.payload_offset, section=section.label
         ) from bad
-    return value
+    return value, names
+
+
+def check_names(section: Section, names: Iterable[str], tensors: Container[str]) -> None:
+    """Check that what a graph uses is there."""
+    missing = next((name for name in names if name not in tensors), None)
+    if missing is not None:
+        raise error(
+            "bad-reference",
+            f"the graph uses {missing!a}, which no node, input or tensor gives",
+            offset=section.payload_offset,
+            section=section.label,
+        )
 
 
 def directory_leaf(section: Section, source: Source, limits: Limits) -> Dense:
@@ -119,7 +135,7 @@ def directory_leaf(section: Section, source: Source, limits: Limits) -> Dense:
     leaf = bytes_leaf(section, Plugins(*split_plugins(None, None), {}), source)
     if leaf.size > section.offset:
         raise error(
-            "mismatch",
+            "bad-layout",
             f"a directory of {leaf.size} bytes is longer than what it lists",
             offset=section.offset,
         )
@@ -168,4 +184,4 @@ def check_stored(section: Section, root: NodeHead, source: Source) -> None:
 
 def _check_zeros(source: Source, start: int, stop: int) -> None:
     if any(source.read(start, stop - start)):
-        raise error("reserved-nonzero", "padding is not zero", offset=start)
+        raise error("bad-layout", "padding is not zero", offset=start)

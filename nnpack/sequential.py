@@ -16,6 +16,7 @@ from nnpack.sections import (
     build,
     bytes_leaf,
     check_digests,
+    check_names,
     check_stored,
     directory_leaf,
     parse_json,
@@ -96,6 +97,7 @@ class _Stream:
         self._offset = 0
         self._seen: list[Section] = []
         self._types: dict[str, int] = {}
+        self._graphs: list[tuple[Section, list[str]]] = []
 
     def items(self) -> Iterator[Item]:
         """Yield sections, then compare them with the directory."""
@@ -139,7 +141,7 @@ class _Stream:
         section = container.parse_head(raw, at)
         raw += self._take(section.payload_offset - self._offset)
         if any(raw[section.head_length :]):
-            raise error("reserved-nonzero", "padding behind a head is not zero", offset=at)
+            raise error("bad-layout", "padding behind a head is not zero", offset=at)
         return section, raw
 
     def _payload(self, section: Section) -> BufferSource:
@@ -189,7 +191,9 @@ class _Stream:
             self._budget(leaf.size, section.payload_length)
             return Item(kind, section.name, bytes(read_bytes(section, leaf)))
         self._limits.check("json_bytes", leaf.size, section.label)
-        return Item(kind, section.name, parse_json(section, read_bytes(section, leaf)))
+        value, names = parse_json(section, read_bytes(section, leaf))
+        self._graphs.append((section, names))
+        return Item(kind, section.name, value)
 
     def _alias(self, section: Section) -> Item:
         target = container.parse_alias(section)
@@ -218,6 +222,7 @@ class _Stream:
         trailer.check(header, stored)
         leaf = directory_leaf(section, BufferSource(stored, section.offset), self._limits)
         directory = read_directory(section, leaf, self._limits)
+        container.check_bindings(directory.types, self._plugins.bindings, section.offset)
         if len(directory) != len(self._seen):
             raise error(
                 "mismatch",
@@ -228,10 +233,13 @@ class _Stream:
             if directory[row] != seen:
                 raise error(
                     "mismatch",
-                    "the head in the directory differs from the one in its place",
+                    "the directory states another head than stood here",
                     offset=seen.offset,
                     section=seen.label,
                 )
+        tensors = {n for n, t in self._types.items() if t in {container.TENSOR, container.ALIAS}}
+        for seen, names in self._graphs:
+            check_names(seen, names, tensors)
 
 
 def _run(task: Any, pieces: Any) -> None:

@@ -244,7 +244,7 @@ class AuthenticatedSource:
 
 
 def compute_root(tail: bytes | memoryview, covered: int) -> bytes:
-    """Return the root: SHA-256 over what follows the covered bytes (SPEC 13.2)."""
+    """Return the root: SHA-256 over what follows the covered bytes (SPEC 13.1)."""
     return hashlib.sha256(ROOT_PREFIX + U64.pack(covered) + tail).digest()
 
 

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from nnpack.abc import Codec, Fill, Transform
+from nnpack.codecs import CODECS
 from nnpack.dtypes import Array, DType
 from nnpack.errors import NnpackError, error
 from nnpack.limits import MAX_BLOCK_LOG2, MAX_PLANE_BLOCK, MAX_PLANES, MIN_BLOCK_LOG2
@@ -88,10 +89,11 @@ class StreamHead:
         fixed = up8(_HEAD.size + planes)
         if not MIN_BLOCK_LOG2 <= log2 <= MAX_BLOCK_LOG2 or not 1 <= planes <= MAX_PLANES:
             raise error("bad-value", f"blocks of 2^{log2} cells in {planes} planes", offset=offset)
+        codecs = tuple(data[_HEAD.size : _HEAD.size + planes])
         blocks = (cells + (1 << log2) - 1) >> log2
         entries, rest = divmod(len(data) - fixed, ENTRY)
         shared = entries - blocks * planes
-        if rest or shared < 0 or len(data) < fixed:
+        if rest or not 0 <= shared <= sum(c not in CODECS for c in codecs):
             raise error(
                 "bad-node",
                 f"a block table of {len(data) - fixed} bytes for {blocks} "
@@ -99,7 +101,7 @@ class StreamHead:
                 offset=offset,
             )
         if any(data[_HEAD.size + planes : fixed]):
-            raise error("reserved-nonzero", "padding behind the codecs", offset=offset)
+            raise error("bad-layout", "padding behind the codecs", offset=offset)
         table = np.frombuffer(data, "<u4", 2 * entries, fixed).reshape(-1, 2)
         if shared + blocks and (
             int(table[:, 0].max()) > MAX_PLANE_BLOCK or not int(table[:, 0].min())
@@ -109,7 +111,7 @@ class StreamHead:
             transform,
             log2,
             parameter,
-            tuple(data[_HEAD.size : _HEAD.size + planes]),
+            codecs,
             table[:shared],
             table[shared:],
         )
@@ -153,10 +155,8 @@ class Stream:
                 f"{planes} planes, parameter {head.transform_parameter}: "
                 f"not what {transform.name} makes of {dtype.name}",
             )
-        if max(whole) > MAX_PLANE_BLOCK:
-            raise error("bad-value", f"blocks of {self.block} {dtype.name} pass 8 MiB a plane")
-        if len(head.shared):
-            raise error("bad-value", "shared tables of codecs that have none")
+        if dtype.itemsize << head.log2 > MAX_PLANE_BLOCK:
+            raise error("bad-value", f"blocks of {self.block} {dtype.name} pass 8 MiB")
         self._check_lengths(whole)
         self._starts: Array | None = None
 
@@ -253,7 +253,7 @@ class Stream:
             gap = data[position + length : min(position + up8(length), len(data))]
             if any(gap):
                 raise error(
-                    "reserved-nonzero",
+                    "bad-layout",
                     "bytes between planes are not zero",
                     offset=at + position + length,
                 )

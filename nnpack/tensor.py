@@ -226,7 +226,7 @@ class Tensor:
         return loaded
 
     def digest(self) -> str:
-        """Return the logical digest (SPEC 13.3), hex: the same however the cells are stored."""
+        """Return the logical digest (SPEC 13.2), hex: the same however the cells are stored."""
         node = self.node
         with self._faults():
             return logical_digest(node)

@@ -27,11 +27,9 @@ from nnpack.nodes.quantized import NAN_BITS, RESULTS, STEPS, Quantized
 from nnpack.transforms import TRANSFORMS
 from nnpack.writer import Writer
 
-Draw = Callable[[st.SearchStrategy[Any]], Any]
-
 NAMES = st.text(
     st.characters(
-        exclude_categories=("Cc", "Cs"),
+        exclude_categories=["Cc", "Cs"],
         exclude_characters="\u061c\u200e\u200f"
         "\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff",
     ),
@@ -61,7 +59,7 @@ def shapes(max_elements: int = 200) -> st.SearchStrategy[tuple[int, ...]]:
 
 
 @st.composite
-def arrays(draw: Draw, dtype: DType, shape: Sequence[int]) -> Array:
+def arrays(draw: st.DrawFn, dtype: DType, shape: Sequence[int]) -> Array:
     """Arrays of any bits, in the memory type of `dtype`."""
     size = count(shape)
     raw = draw(st.binary(min_size=size * dtype.itemsize, max_size=size * dtype.itemsize))
@@ -75,7 +73,7 @@ def arrays(draw: Draw, dtype: DType, shape: Sequence[int]) -> Array:
 
 
 @st.composite
-def storing(draw: Draw, array: Array, dtype: DType, depth: int = 3) -> Node:
+def storing(draw: st.DrawFn, array: Array, dtype: DType, depth: int = 3) -> Node:
     """Trees of any kinds that stand for an array, bit for bit."""
     kinds = ["dense"]
     if depth:
@@ -108,7 +106,7 @@ def _distinct(array: Array, dtype: DType) -> tuple[Array, Array]:
 
 
 @st.composite
-def _csr(draw: Draw, array: Array, dtype: DType, depth: int) -> Node:
+def _csr(draw: st.DrawFn, array: Array, dtype: DType, depth: int) -> Node:
     row_length = draw(st.integers(1, max(array.size, 1))) if array.ndim else 1
     fill = draw(arrays(dtype, (1,)))
     if array.size and draw(st.booleans()):
@@ -129,7 +127,7 @@ def _csr(draw: Draw, array: Array, dtype: DType, depth: int) -> Node:
 
 
 @st.composite
-def _codebook(draw: Draw, array: Array, dtype: DType, depth: int) -> Node:
+def _codebook(draw: st.DrawFn, array: Array, dtype: DType, depth: int) -> Node:
     table, index = _distinct(array, dtype)
     spare = draw(arrays(dtype, (draw(st.integers(0 if table.size else 1, 3)),)))
     table = np.concatenate([table.view(dtype.uint), spare.view(dtype.uint)]).view(dtype.numpy)
@@ -154,7 +152,7 @@ def _codebook(draw: Draw, array: Array, dtype: DType, depth: int) -> Node:
     )
 
 
-def _blocks(draw: Draw, shape: Sequence[int]) -> tuple[int, ...]:
+def _blocks(draw: st.DrawFn, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(draw(st.integers(0, max(dim - 1, 0))) for dim in shape)
 
 
@@ -162,7 +160,7 @@ OPERANDS = tuple(dtype for dtype in DTYPES if dtype.is_operand)
 
 
 @st.composite
-def quantized(draw: Draw, shape: Sequence[int] | None = None, depth: int = 2) -> Quantized:
+def quantized(draw: st.DrawFn, shape: Sequence[int] | None = None, depth: int = 2) -> Quantized:
     """Quantized values of every form: grids, flat blocks, group_index, steps, divisions."""
     shape = draw(shapes()) if shape is None else tuple(shape)
 
@@ -177,9 +175,11 @@ def quantized(draw: Draw, shape: Sequence[int] | None = None, depth: int = 2) ->
         "dtype": draw(st.sampled_from(RESULTS)),
     }
     options["step"] = draw(st.sampled_from((None, *STEPS)))
-    if draw(st.booleans()) and draw(st.booleans()):
+    block: tuple[int, ...]
+    grid: tuple[int, ...]
+    if draw(st.integers(0, 3)) == 0:
         block = (draw(st.integers(1, 40)),)
-        grid: tuple[int, ...] = (-(-count(shape) // block[0]),)
+        grid = (-(-count(shape) // block[0]),)
         options["flat"] = True
     else:
         block = _blocks(draw, shape)
@@ -196,7 +196,7 @@ def quantized(draw: Draw, shape: Sequence[int] | None = None, depth: int = 2) ->
 
 
 @st.composite
-def vectors(draw: Draw) -> Codebook:
+def vectors(draw: st.DrawFn) -> Codebook:
     """Codebooks whose entries are vectors."""
     dtype = draw(dtypes())
     indices = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
@@ -216,7 +216,7 @@ def vectors(draw: Draw) -> Codebook:
 
 
 @st.composite
-def values(draw: Draw) -> Node:
+def values(draw: st.DrawFn) -> Node:
     """Values of any kind that can be decoded."""
     match draw(st.integers(0, 3)):
         case 0:
@@ -229,7 +229,7 @@ def values(draw: Draw) -> Node:
 
 
 @st.composite
-def opaques(draw: Draw) -> Opaque:
+def opaques(draw: st.DrawFn) -> Opaque:
     """Foreign blocks."""
     dtype = draw(dtypes())
     return Opaque(
@@ -251,18 +251,18 @@ JSON = st.recursive(
     | st.booleans()
     | st.integers(-(2**53) + 1, 2**53 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=("Cs",)), max_size=8),
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.text(st.characters(exclude_categories=("Cs",)), max_size=6), inner, max_size=3
+            st.text(st.characters(exclude_categories=["Cs"]), max_size=6), inner, max_size=3
         )
     ),
     max_leaves=8,
 )
 """Values that strict JSON can hold."""
 METADATA = st.dictionaries(
-    st.text(st.characters(exclude_categories=("Cs",)), max_size=6), JSON, max_size=3
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=6), JSON, max_size=3
 )
 
 
@@ -280,7 +280,7 @@ class PlannedWriter(Writer):
 
 
 @st.composite
-def layouts(draw: Draw) -> Callable[[Dense], Plan]:
+def layouts(draw: st.DrawFn) -> Callable[[Dense], Plan]:
     """Ways to store leaves: every transform, codec and block size that they can have."""
     order = draw(st.permutations([*TRANSFORMS]))
     picks = draw(st.lists(st.sampled_from([*CODECS]), min_size=8, max_size=8))

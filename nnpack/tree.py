@@ -90,6 +90,8 @@ def _parse_node(cursor: Cursor, depth: int, nodes: list[int]) -> NodeHead:
     )
     if any(zeros):
         raise error("reserved-nonzero", "reserved bytes of a node head are set", offset=at)
+    if not kind:
+        raise error("bad-node", "a node of kind 0", offset=at)
     if rank > MAX_RANK:
         raise error("bad-shape", f"rank {rank} passes {MAX_RANK}", offset=at)
     if parameter_length & 7 or length & 7 or start + length > cursor.end:

@@ -85,7 +85,7 @@ class Cursor:
     def zeros_to_8(self, what: str) -> None:
         """Skip padding to a multiple of 8 from the start of the data, which must be zero."""
         if any(self.take(-self.position & 7, what)):
-            raise error("reserved-nonzero", f"padding after {what} is not zero", offset=self.here)
+            raise error("bad-layout", f"padding after {what} is not zero", offset=self.here)
 
     def finish(self, what: str) -> None:
         """Require that everything was read."""

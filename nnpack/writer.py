@@ -83,6 +83,7 @@ class Writer:
             self._taps.append(self._digests.update)
         self._sections: list[Section] = []
         self._types: dict[str, int] = {}
+        self._used: list[str] = []
         self._metadata: dict[str, Any] | None = None
         self.root: str | None = None
         """Hex digest that authenticates the file, once it is closed; None without digests."""
@@ -142,10 +143,15 @@ class Writer:
         self._types[name] = container.BLOB
 
     def add_graph(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write a graph (SPEC 12.2); ValueError or TypeError if it is not one."""
+        """Write a graph (SPEC 12.2).
+
+        Raises:
+            ValueError, TypeError: it is not one; or, from `close`, it uses a name that no tensor
+                of the file has.
+        """
         self._check_name(name)
         text = jsontext.pack(dict(value))
-        graph.check(dict(value))
+        self._used += graph.check(dict(value))
         self._bytes(container.GRAPH, name, text)
         self._types[name] = container.GRAPH
 
@@ -193,6 +199,10 @@ class Writer:
         self._open = False
 
     def _finish(self) -> None:
+        tensors = {container.TENSOR, container.ALIAS}
+        missing = [name for name in self._used if self._types.get(name) not in tensors]
+        if missing:
+            raise ValueError(f"a graph uses {missing[0]!a}, which no node, input or tensor gives")
         if self._metadata is not None:
             self._bytes(container.METADATA, "", jsontext.pack(self._metadata))
         root = None

@@ -115,9 +115,10 @@ class Concat(Node):
                 target = np.empty(((end - top) * row, target.shape[1]), np.uint8)
             for read, (_, width, offset) in zip(fills, shares, strict=True):
                 low, high = share(a, b, width, offset)
+                if read is None or low == high:
+                    continue
                 flat = np.empty(high - low, out.dtype)
-                if read is not None and low < high:
-                    read(low, high, flat)
+                read(low, high, flat)
                 cells = flat.view(np.uint8).reshape(high - low, target.shape[1])
                 if end - top > 1:
                     rows = target.reshape(end - top, row, -1)

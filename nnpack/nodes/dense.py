@@ -208,7 +208,7 @@ def _cell(memory: Any, name: str | None) -> DType:
     if name is None:
         return of_numpy(memory)
     cell = named(name)
-    if cell.numpy != memory and not (cell.packed and memory in {np.uint8, np.int8}):
+    if cell.numpy != memory and not (cell.packed and memory.name in {"uint8", "int8"}):
         raise TypeError(f"{name} is {cell.numpy} in memory, not {memory}")
     return cell
 

@@ -1,0 +1,230 @@
+"""Saving what is whole of a damaged file, into a new one; the old one is never touched."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple
+
+from nnpack import container
+from nnpack.container import Section, Trailer
+from nnpack.encode import Payload
+from nnpack.errors import FormatError, NnpackError
+from nnpack.limits import DEFAULT_LIMITS, Limits
+from nnpack.reader import open_directory
+from nnpack.sections import bytes_leaf, parse_json, read_bytes
+from nnpack.source import CHUNK, Source, open_source
+from nnpack.verify import Checker, Progress, find_directory, read_head, walk
+from nnpack.writer import Writer
+
+KEY: Final = "nnpack.salvaged"
+"""What a salvaged file's metadata say about it."""
+MAX_LISTED: Final = 10_000
+"""Losses named in the metadata; more are counted."""
+
+
+class Lost(NamedTuple):
+    """A section that is not in the new file.
+
+    Attributes:
+        name: its name or, in parentheses, its type; None where only a place is known.
+        offset: of its head in the old file, or of the bytes that are no head.
+        reason: why.
+    """
+
+    name: str | None
+    offset: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What `salvage` did.
+
+    Attributes:
+        kept: labels of the sections in the new file, in order.
+        lost: what is not, in the old file's order.
+        complete: whether kept and lost are all that the old file held; if its directory is lost
+            and its chain is broken, nobody can know.
+    """
+
+    kept: tuple[str, ...]
+    lost: tuple[Lost, ...]
+    complete: bool
+
+
+def salvage(
+    source: str | os.PathLike[str] | IO[bytes] | bytes | bytearray | memoryview,
+    target: str | os.PathLike[str],
+    *,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Recovered:
+    """Copy the sections of a damaged or truncated file that are whole to a new file.
+
+    If the directory is whole, it says what is a section and what the heads are. If not, the chain
+    of inline heads does; where it breaks, the next head is looked for.
+
+    Args:
+        source: the damaged file.
+        target: path of the new file, which must not exist; it appears whole or not at all.
+        limits: what the damaged file may cost.
+        progress: called as progress(done bytes, size of the damaged file, section's label).
+
+    Raises:
+        FileExistsError: there is something at the target.
+        NnpackError: nothing is left to be saved.
+    """
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
+    with closing(open_source(source, mapped=False)) as opened:
+        return _Salvage(opened, limits or DEFAULT_LIMITS, progress).run(Path(target))
+
+
+class _Salvage:
+    """One pass over a damaged file."""
+
+    def __init__(self, source: Source, limits: Limits, progress: Progress | None) -> None:
+        self._source, self._limits = source, limits
+        self._directory = find_directory(source, limits)
+        self._end = _directory_offset(source)
+        self._checker = Checker(source, limits, progress)
+        self._checker.is_tensor = self._is_kept
+        self._metadata: dict[str, Any] = {}
+        self._kept: list[str] = []
+        self._lost: list[Lost] = []
+        self._first: NnpackError | None = None
+        self._complete = self._directory is not None
+
+    def run(self, target: Path) -> Recovered:
+        """Copy what is whole."""
+        with _Copier(target) as copier:
+            graphs = []  # they need the tensors that they use
+            for section in self._found():
+                if section.type == container.GRAPH:
+                    graphs.append(section)
+                else:
+                    self._take(section, copier)
+            for section in graphs:
+                self._take(section, copier)
+            if not self._kept:
+                open_directory(self._source, self._limits)  # raises what is wrong with the file
+                if self._first:
+                    raise self._first
+            copier.set_metadata(self._metadata | {KEY: self._summary()})
+        self._lost.sort(key=lambda lost: lost.offset)
+        return Recovered(tuple(self._kept), tuple(self._lost), self._complete)
+
+    def _is_kept(self, name: str) -> bool:
+        return self._checker.types.get(name) in {container.TENSOR, container.ALIAS}
+
+    def _found(self) -> Iterator[Section]:
+        """Yield what may be sections of this file."""
+        if self._directory is not None:
+            yield from self._directory
+            return
+        broken = False
+        for found in walk(self._source, self._limits):
+            if isinstance(found, NnpackError):
+                broken = True
+                if found.offset != self._end:
+                    self._lost.append(Lost(None, found.offset or 0, _reason(found)))
+            elif found.type == container.DIRECTORY:
+                self._complete = not broken
+            else:
+                yield found
+
+    def _take(self, section: Section, copier: _Copier) -> None:
+        """Copy a section, or note why it cannot be."""
+        try:
+            reason = self._why_not(section)
+        except OSError as bad:  # the disk cannot read it
+            reason = bad.strerror or str(bad)
+        if reason is not None:
+            self._lost.append(Lost(section.label, section.offset, reason))
+            return
+        if section.type == container.METADATA:
+            leaf = bytes_leaf(section, self._checker.plugins, self._source)
+            self._metadata = parse_json(section, read_bytes(section, leaf), self._is_kept)
+        else:
+            copier.keep(section, _Stored(self._source, section))
+        self._kept.append(section.label)
+        if section.name:
+            self._checker.types[section.name] = section.type
+
+    def _why_not(self, section: Section) -> str | None:
+        """Return why a section cannot be kept, or None."""
+        if section.type == container.DIGESTS:
+            return "digests are those of the old file"
+        if section.type not in container.TYPE_NAMES:
+            return "of an unknown type, whose bytes have no checksum"
+        if section.name in self._checker.types or section.label in self._kept:
+            return f"duplicate: there is another {section.label!a}"
+        if self._directory is not None and self._differs(section):
+            return "mismatch: the directory and the head in its place differ"
+        for bad in self._checker.contents(section):
+            if isinstance(bad, FormatError) or section.type == container.METADATA:
+                self._first = self._first or bad
+                return _reason(bad)
+        return None
+
+    def _differs(self, section: Section) -> bool:
+        """Return whether a whole inline head tells another story than the directory.
+
+        A damaged one is no loss: the directory's takes its place.
+        """
+        try:
+            return read_head(self._source, section.offset) != section
+        except NnpackError:
+            return False
+
+    def _summary(self) -> dict[str, Any]:
+        """Return what the new file says about its making, and what an earlier salvage lost."""
+        before = self._metadata.get(KEY)
+        names: list[Any] = []
+        if isinstance(before, dict) and isinstance(before.get("lost"), list):
+            names += before["lost"]
+        names += [lost.offset if lost.name is None else lost.name for lost in self._lost]
+        summary = {"kept": len(self._kept), "lost": names[:MAX_LISTED]}
+        more = len(names) - MAX_LISTED
+        return summary | {"more": more} if more > 0 else summary
+
+
+class _Copier(Writer):
+    """Writes sections as they are: only their heads are issued anew, for their new place."""
+
+    def keep(self, section: Section, payload: Payload) -> None:
+        """Write a copy."""
+        self._section(section.type, section.name, section.body, payload, section.alignment)
+
+
+class _Stored(Payload):
+    """A payload that is read from the damaged file while it is written."""
+
+    def __init__(self, source: Source, section: Section) -> None:
+        super().__init__(None)
+        self.size = section.payload_length
+        self._source, self._start = source, section.payload_offset
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        end = self._start + self.size
+        for at in range(self._start, end, CHUNK):
+            yield self._source.read(at, min(CHUNK, end - at))
+
+
+def _reason(bad: NnpackError) -> str:
+    return f"{bad.error_class}: {bad.message}"
+
+
+def _directory_offset(source: Source) -> int | None:
+    """Return where the trailer says that the directory stands, if it can be read."""
+    at = source.size - container.TRAILER_SIZE
+    try:
+        trailer = bytes(source.read(at, container.TRAILER_SIZE)) if at >= 0 else b""
+        return Trailer.parse(trailer, source.size).directory_offset if trailer else None
+    except NnpackError:
+        return None

@@ -1,0 +1,555 @@
+"""Checking a whole file: every rule and every checksum, and all faults, not only the first.
+
+A file whose directory is damaged is walked along the inline heads; `salvage` and `explain` use
+the same walk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from typing import IO, Final, Literal
+
+from nnpack import container
+from nnpack.abc import Node, pieces, read_range
+from nnpack.container import Directory, Section, Trailer
+from nnpack.errors import FormatError, Invalid, NnpackError, error
+from nnpack.limits import DEFAULT_LIMITS, MAX_HEAD, Limits
+from nnpack.memory import available_memory
+from nnpack.nodes.dense import Dense
+from nnpack.nodes.opaque import Opaque
+from nnpack.nodes.quantized import Quantized
+from nnpack.plugins import Plugins, split_plugins
+from nnpack.reader import SMALL_REQUEST, _root_bytes, open_directory
+from nnpack.sections import (
+    build,
+    bytes_leaf,
+    check_digests,
+    directory_leaf,
+    parse_json,
+    parse_payload,
+    read_bytes,
+    read_directory,
+)
+from nnpack.source import CHUNK, BufferSource, Source, compute_root, open_source
+from nnpack.stream import Stream, check_crc
+from nnpack.tree import NodeHead, leaves
+from nnpack.wire import up8
+
+Progress = Callable[[int, int | None, str], None]
+"""progress(done, total, name): bytes of the file, and the section they are in."""
+Faults = Iterator[NnpackError]
+
+MAX_FAULTS: Final = 1000
+"""Faults listed; a file of a million sections may have as many."""
+ENTRIES: Final = 1 << 12
+"""Rows of a block table that are Python objects at once."""
+SCAN_BUDGET: Final = 4
+"""Bytes tried while looking for heads, per byte of the file: a hostile file is full of them."""
+TRIAL: Final = 4096
+"""Bytes that looking at one possible head counts, besides its own."""
+_EXTENT: Final = struct.Struct("<BxQ4xI")
+_EXTENT_AT: Final = 14
+"""Alignment, payload length and checksum among the fixed fields of a head."""
+SECTION_TYPE: Final = 1
+"""Class of section types in the names section."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `verify` found.
+
+    Attributes:
+        size: of the file in bytes.
+        intact: labels of the sections in which nothing is wrong, in file order.
+        faults: what is wrong, at most `MAX_FAULTS`.
+        more: faults beyond those.
+        unchecked: what this reader cannot decode, though its checksums are right.
+        root: the file's root, hex; None without digests.
+        authentic: whether the root is the expected one, and the file intact.
+    """
+
+    size: int
+    intact: tuple[str, ...]
+    faults: tuple[NnpackError, ...]
+    more: int
+    unchecked: tuple[NnpackError, ...]
+    root: str | None
+    authentic: bool
+
+    @property
+    def verdict(self) -> Literal["damaged", "intact", "authentic"]:
+        """How far the file can be trusted: no fault was found, or it is even the one expected."""
+        if self.faults:
+            return "damaged"
+        return "authentic" if self.authentic else "intact"
+
+
+def verify(
+    source: str | os.PathLike[str] | IO[bytes] | bytes | bytearray | memoryview,
+    *,
+    expect: str | bytes | None = None,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Check everything that a file promises, in bounded memory.
+
+    Args:
+        source: a path, a bytes-like object or a seekable binary file.
+        expect: the root (hex or 32 bytes) that the file should have.
+        limits: what the file may cost; tensors are decoded in pieces, so that `memory` is asked
+            for pieces only.
+        progress: called as progress(done bytes, size of the file, section's label).
+
+    Raises:
+        UnsupportedError, LimitError: the file as a whole cannot be read here, damaged or not.
+        OSError: the path cannot be read.
+    """
+    wanted = None if expect is None else _root_bytes(expect)
+    with closing(open_source(source, mapped=False)) as opened:
+        return _Verification(opened, limits or DEFAULT_LIMITS, progress).report(wanted)
+
+
+@dataclass(slots=True)
+class _Verification:
+    """One pass over a file."""
+
+    source: Source
+    limits: Limits
+    progress: Progress | None
+    intact: list[str] = field(default_factory=list)
+    faults: list[NnpackError] = field(default_factory=list)
+    more: int = 0
+    unchecked: list[NnpackError] = field(default_factory=list)
+
+    def report(self, wanted: bytes | None) -> Report:
+        """Check all, and say what was found."""
+        directory = self._open()
+        if directory is not None:
+            self._sections(directory)
+        elif self.faults[0].error_class != "not-nnpack" or _starts_chain(self.source):
+            self._sections(walk(self.source, self.limits))
+        root = None if directory is None else self._root(directory, wanted)
+        return Report(
+            self.source.size,
+            tuple(self.intact),
+            tuple(self.faults),
+            self.more,
+            tuple(self.unchecked),
+            None if root is None else root.hex(),
+            wanted is not None and root == wanted and not self.faults,
+        )
+
+    def _open(self) -> Directory | None:
+        """Return the directory; if the file does not open, note why and look for it."""
+        try:
+            return open_directory(self.source, self.limits)
+        except NnpackError as bad:
+            directory = find_directory(self.source, self.limits)
+            if directory is None and not isinstance(bad, FormatError):
+                raise
+            self.faults.append(bad.at(section=self._region(bad, directory)))
+            return directory
+
+    def _region(self, bad: NnpackError, directory: Directory | None) -> str:
+        """Name the part of the file that keeps it from opening."""
+        offset = bad.offset or 0
+        if offset < container.HEADER_SIZE:
+            return "(header)"
+        if offset < self.source.size - container.TRAILER_SIZE:
+            if directory is None:
+                return "(directory)"
+            # The directory is whole, so that its checksum with the header's is what differs.
+            header = bytes(self.source.read(0, container.HEADER_SIZE))
+            return "(trailer)" if header == container.HEADER else "(header)"
+        return "(trailer)"
+
+    def _note(self, bad: NnpackError) -> None:
+        if not isinstance(bad, FormatError):
+            self.unchecked.append(bad)
+        elif len(self.faults) < MAX_FAULTS:
+            self.faults.append(bad)
+        else:
+            self.more += 1
+
+    def _sections(self, found: Directory | Iterator[Section | NnpackError]) -> None:
+        checker = Checker(self.source, self.limits, self.progress)
+        if isinstance(found, Directory):
+            checker.is_tensor = tensors_of(found)
+        for section in found:
+            if isinstance(section, NnpackError):
+                if section.offset != self.faults[0].offset:  # why the file does not open
+                    self._note(section)
+                continue
+            before = len(self.faults) + self.more
+            for bad in checker.faults(section):
+                self._note(bad)
+            sound = len(self.faults) + self.more == before
+            if sound and section.type != container.DIRECTORY:
+                self.intact.append(section.label)
+
+    def _root(self, directory: Directory, wanted: bytes | None) -> bytes | None:
+        """Return the file's root, and compare it with the wanted one."""
+        last = len(directory) - 1
+        at = int(directory.offsets[last]) if last >= 0 else 0
+        root = None
+        if last >= 0 and directory.types[last] == container.DIGESTS:
+            root = compute_root(bytes(self.source.read(at, self.source.size - at)), at)
+        if wanted is not None and root != wanted:
+            what = "has no digests" if root is None else f"has the root {root.hex()}"
+            self._note(error("bad-digest", f"not the file that is expected: it {what}", offset=at))
+        return root
+
+
+class Checker:
+    """Checks sections in file order.
+
+    Attributes:
+        plugins: what can be decoded, with the names that the names section binds.
+        types: of the named sections checked so far: what an alias may stand for.
+        is_tensor: whether the file has a tensor or alias of a name, which graphs may use; without
+            a directory any name can be one.
+    """
+
+    def __init__(self, source: Source, limits: Limits, progress: Progress | None) -> None:
+        """Check sections of `source`."""
+        self.source, self.limits = source, limits
+        self.plugins = Plugins(*split_plugins(None, None), {})
+        self.types: dict[str, int] = {}
+        self.is_tensor: Callable[[str], bool] = lambda _: True
+        self._progress = progress
+
+    def faults(self, section: Section) -> Faults:
+        """Yield all that is wrong with a section, the zeros around its payload included.
+
+        An `UnsupportedError` or `LimitError` among them says what could not be checked.
+        """
+        yield from self._placement(section)
+        yield from self.contents(section)
+        if section.name and section.type in container.NAMED:
+            self.types.setdefault(section.name, section.type)
+
+    def _placement(self, section: Section) -> Faults:
+        """Compare the inline head with the directory's, and look at the padding."""
+        try:
+            inline = read_head(self.source, section.offset)
+            if inline != section:
+                yield error(
+                    "mismatch",
+                    "the head in the directory differs from the one in its place",
+                    offset=section.offset,
+                    section=section.label,
+                )
+            head_end = section.offset + section.head_length
+            for start, stop in (
+                (head_end, section.payload_offset),
+                (section.payload_end, section.end),
+            ):
+                _check_zeros(self.source, start, min(stop, self.source.size))
+        except NnpackError as bad:
+            yield bad.at(section=section.label)
+
+    def contents(self, section: Section) -> Faults:
+        """Yield what is wrong with a section's body and payload."""
+        checks = {
+            container.TENSOR: self._tensor,
+            container.ALIAS: self._alias,
+            container.NAMES: self._names,
+        }
+        known = self._leaf if section.type in container.TYPE_NAMES else self._unknown
+        try:
+            if section.payload_end > self.source.size:
+                missing = section.payload_end - self.source.size
+                raise error(
+                    "truncated",
+                    f"the file ends {missing} bytes before the section",
+                    offset=self.source.size,
+                )
+            yield from checks.get(section.type, known)(section)
+        except Invalid as bad:
+            yield error(
+                bad.error_class, str(bad), offset=section.payload_offset, section=section.label
+            )
+        except NnpackError as bad:
+            yield bad.at(offset=section.offset, section=section.label)
+        self._advance(section.end, section)
+
+    def _advance(self, offset: int, section: Section) -> None:
+        if self._progress:
+            self._progress(min(offset, self.source.size), self.source.size, section.label)
+
+    def _names(self, section: Section) -> Faults:
+        bindings = container.parse_names(section)
+        if section.offset != container.HEADER_SIZE:
+            raise error("bad-layout", "names section out of its place")
+        self.plugins = Plugins(*split_plugins(None, None), bindings)
+        yield from ()
+
+    def _alias(self, section: Section) -> Faults:
+        target = container.parse_alias(section)
+        if self.types.get(target) != container.TENSOR:
+            raise error("bad-reference", f"an alias of {target!a}, which is no tensor before it")
+        yield from ()
+
+    def _unknown(self, section: Section) -> Faults:
+        """Of a section that is skipped only the head says anything."""
+        private = container.FIRST_PRIVATE <= section.type <= container.LAST_PRIVATE
+        if private and (SECTION_TYPE, section.type) not in self.plugins.bindings:
+            raise error("missing", f"no name is bound to the private section type {section.type}")
+        yield from ()
+
+    def _tensor(self, section: Section) -> Faults:
+        root = parse_payload(section)
+        missing = self.plugins.unknown(root)
+        node = None if missing else build(section, root, self.plugins, self.source)
+        sound = yield from self._stored(section, root)
+        if node is None:
+            raise error("unsupported", f"this reader does not know {', '.join(missing)}")
+        if not sound:
+            return
+        self._check_cost(section, root, node)
+        for leaf in leaves(node):
+            if isinstance(leaf, Dense):
+                sound &= yield from self._cells(section, leaf)
+        if sound:
+            node.check()
+
+    def _leaf(self, section: Section) -> Faults:
+        """Check a section whose body is one leaf of bytes."""
+        root = parse_payload(section)
+        sound = yield from self._stored(section, root)
+        leaf = bytes_leaf(section, self.plugins, self.source)
+        if not sound:
+            return
+        if section.type in {container.GRAPH, container.METADATA}:
+            self.limits.check("json_bytes", leaf.size, section.label)
+            parse_json(section, read_bytes(section, leaf), self.is_tensor)
+        elif section.type == container.DIGESTS:
+            check_digests(section, leaf)
+            yield from self._digests(section, read_bytes(section, leaf))
+        else:
+            self._check_cost(section, root, leaf)
+            yield from self._cells(section, leaf)
+
+    def _stored(self, section: Section, root: NodeHead) -> Generator[NnpackError, None, bool]:
+        """Check each stored piece of a payload, and the zeros between; return if all are good."""
+        sound = True
+        at = section.payload_offset
+        for start, length, crc in stored_pieces(root):
+            try:
+                _check_zeros(self.source, at, start)
+                check_crc(self.source.read(start, length), crc, start)
+            except NnpackError as bad:
+                sound = False
+                yield bad.at(offset=start, section=section.label)
+            at = start + length
+        return sound
+
+    def _check_cost(self, section: Section, root: NodeHead, node: Node) -> None:
+        """Check what decoding costs; only pieces of a tensor are held at a time."""
+        parts = [*root.walk()] if root.stream else [*root.walk()][1:]
+        charge = sum(part.decoded_size for part in parts)
+        replace(self.limits, memory=None).check_charge(charge, section.payload_length, charge)
+        held = _held(node)
+        self.limits.check_charge(held, held, held if held < SMALL_REQUEST else available_memory())
+
+    def _cells(self, section: Section, leaf: Dense) -> Generator[NnpackError, None, bool]:
+        """Decode a leaf, piece by piece; return whether all of it is good."""
+        sound = True
+        stream = leaf.source
+        start = stream.start if isinstance(stream, Stream) else section.payload_offset
+        for low, high in pieces(0, leaf.size, leaf.grain):
+            try:
+                read_range(leaf, low, high)
+            except NnpackError as bad:
+                sound = False
+                yield bad.at(offset=start, section=section.label)
+            if isinstance(stream, Stream):
+                start += stream.stored_between(low, high)
+            self._advance(start, section)
+        return sound
+
+    def _digests(self, section: Section, rows: memoryview | bytes) -> Faults:
+        """Compare the SHA-256 of each MiB before the section."""
+        for index, start in enumerate(range(0, section.offset, CHUNK)):
+            stop = min(start + CHUNK, section.offset)
+            found = hashlib.sha256(self.source.read(start, stop - start)).digest()
+            if found != rows[32 * index : 32 * index + 32]:
+                yield error(
+                    "bad-digest",
+                    f"the SHA-256 of bytes {start} to {stop} is not the one stored",
+                    offset=start,
+                    section=section.label,
+                )
+
+
+def tensors_of(directory: Directory) -> Callable[[str], bool]:
+    """Return a function that tells whether a name is that of a tensor or alias."""
+    kinds = {container.TENSOR, container.ALIAS}
+
+    def is_tensor(name: str) -> bool:
+        row = directory.by_name.get(name)
+        return row is not None and int(directory.types[row]) in kinds
+
+    return is_tensor
+
+
+def stored_pieces(root: NodeHead) -> Iterator[tuple[int, int, int]]:
+    """Yield offset in the file, length and CRC-32 of all that a laid-out tree stores, in order."""
+    for node in root.walk():
+        if node.stream is None:
+            continue
+        at = node.start
+        for table in (node.stream.shared, node.stream.table):
+            for row in range(0, len(table), ENTRIES):
+                for length, crc in table[row : row + ENTRIES].tolist():
+                    yield at, length, crc
+                    at = up8(at + length)
+
+
+def _check_zeros(source: Source, start: int, stop: int) -> None:
+    if stop > start and bytes(source.read(start, stop - start)).strip(b"\0"):
+        raise error("bad-layout", "padding is not zero", offset=start)
+
+
+def _held(node: Node) -> int:
+    """Return the bytes that checking a tree's contents holds: whole grains of what it reads."""
+    most = 0
+    for _, part in node.parts():
+        whole = isinstance(node, Quantized) and part is node.group_index
+        if not isinstance(node, Opaque):
+            cells = part.size if whole else min(part.grain, part.size)
+            most = max(most, cells * part.cell.itemsize)
+        most = max(most, _held(part))
+    return most
+
+
+def find_directory(source: Source, limits: Limits) -> Directory | None:
+    """Return the directory, if its own bytes are whole; header and trailer need not be.
+
+    It stands where the trailer says, or else where the file ends.
+    """
+    for at in _directory_offsets(source, limits):
+        try:
+            section = read_head(source, at)
+            if section.type == container.DIRECTORY:
+                limits.check("directory_bytes", section.end - at, "the directory")
+                held = BufferSource(source.read(at, section.end - at), at)
+                return read_directory(section, directory_leaf(section, held, limits), limits)
+        except NnpackError:
+            continue
+    return None
+
+
+def _directory_offsets(source: Source, limits: Limits) -> Iterator[int]:
+    """Yield where the directory may be."""
+    end = source.size - container.TRAILER_SIZE
+    if end < container.HEADER_SIZE:
+        return
+    with suppress(NnpackError):
+        yield Trailer.parse(bytes(source.read(end, container.TRAILER_SIZE)), source.size)[0]
+    if not _starts_chain(source) and bytes(source.read(0, 8)) != container.MAGIC:
+        return
+    for found in walk(source, limits):
+        if isinstance(found, Section) and found.type == container.DIRECTORY and found.end >= end:
+            yield found.offset
+
+
+def _starts_chain(source: Source) -> bool:
+    """Return whether the first head is whole."""
+    try:
+        read_head(source, container.HEADER_SIZE)
+    except NnpackError:
+        return False
+    return True
+
+
+def read_head(source: Source, offset: int) -> Section:
+    """Decode and check the inline head at an offset."""
+    if offset + container.HEAD_SIZE > source.size:
+        raise error("truncated", "the file ends inside a section head", offset=source.size)
+    fixed = bytes(source.read(offset, container.HEAD_SIZE))
+    length = container.head_lengths(fixed, offset)
+    if offset + length > source.size:
+        raise error("truncated", "the file ends inside a section head", offset=source.size)
+    return container.parse_head(bytes(source.read(offset, length)), offset)
+
+
+def walk(source: Source, limits: Limits) -> Iterator[Section | NnpackError]:
+    """Yield the inline heads from the first one on, and what is wrong where the chain breaks.
+
+    Behind a break the next head is looked for. Its checksum binds its place, so that a file
+    inside a blob is not taken for its host's sections; and payloads of sections whose head is
+    whole are not looked into.
+    """
+    at, count = container.HEADER_SIZE, 0
+    finder = _Finder(source)
+    while at < source.size:
+        try:
+            section = read_head(source, at)
+        except NnpackError as bad:
+            yield bad
+            following = _end_of_bad_head(source, at) or finder.next_head(at + 8)
+            if following is None:
+                return
+            at = following
+            continue
+        count += 1
+        limits.check("sections", count, "the number of sections")
+        yield section
+        at = section.end
+        if section.type == container.DIRECTORY and source.size - at <= container.TRAILER_SIZE:
+            return
+
+
+def _end_of_bad_head(source: Source, at: int) -> int | None:
+    """Return where a section ends whose head breaks a rule, if its checksum says it was meant."""
+    try:
+        fixed = bytes(source.read(at, container.HEAD_SIZE))
+        length = container.head_lengths(fixed, at)
+        head = bytes(source.read(at, length))
+    except NnpackError:
+        return None
+    alignment, payload, crc = _EXTENT.unpack_from(fixed, _EXTENT_AT)
+    if container.head_crc(at, head) != crc:
+        return None
+    alignment = min(alignment, container.MAX_ALIGNMENT_LOG2)
+    return Section(0, 0, "", alignment, at, payload, head[container.HEAD_SIZE :]).end
+
+
+class _Finder:
+    """Looks for heads at multiples of 8, within a budget."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._budget = MAX_HEAD + SCAN_BUDGET * source.size
+
+    def next_head(self, start: int) -> int | None:
+        """Return where the next head stands whose checksum is right there."""
+        for at in _syncs(self._source, start):
+            try:
+                fixed = bytes(self._source.read(at, container.HEAD_SIZE))
+                self._budget -= TRIAL
+                self._budget -= container.head_lengths(fixed, at)
+                if self._budget < 0:
+                    return None
+                read_head(self._source, at)
+            except NnpackError:
+                continue
+            return at
+        return None
+
+
+def _syncs(source: Source, start: int) -> Iterator[int]:
+    """Yield the multiples of 8 from `start` where the sync bytes stand."""
+    for low in range(up8(start), source.size, CHUNK):
+        window = bytes(source.read(low, min(CHUNK, source.size - low)))
+        found = window.find(container.SYNC)
+        while found >= 0:
+            if found % 8 == 0:
+                yield low + found
+            found = window.find(container.SYNC, found + 1)
