@@ -50,11 +50,18 @@ class Recovered:
         lost: what is not, in the old file's order.
         complete: whether kept and lost are all that the old file held; if its directory is lost
             and its chain is broken, nobody can know.
+        digests: whether the old file had digests; they and its root are not those of the new one.
     """
 
     kept: tuple[str, ...]
     lost: tuple[Lost, ...]
     complete: bool
+    digests: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing but digests can have been lost."""
+        return self.complete and not self.lost
 
 
 def salvage(
@@ -93,11 +100,12 @@ class _Salvage:
         self._directory = find_directory(source, limits)
         self._end = _directory_offset(source)
         self._checker = Checker(source, limits, progress)
-        self._checker.is_tensor = self._is_kept
+        self._tensors = self._checker.tensors = set[str]()
         self._metadata: dict[str, Any] = {}
         self._kept: list[str] = []
         self._lost: list[Lost] = []
         self._first: NnpackError | None = None
+        self._digests = False
         self._complete = self._directory is not None
 
     def run(self, target: Path) -> Recovered:
@@ -107,6 +115,8 @@ class _Salvage:
             for section in self._found():
                 if section.type == container.GRAPH:
                     graphs.append(section)
+                elif section.type == container.DIGESTS:
+                    self._digests = True
                 else:
                     self._take(section, copier)
             for section in graphs:
@@ -117,10 +127,7 @@ class _Salvage:
                     raise self._first
             copier.set_metadata(self._metadata | {KEY: self._summary()})
         self._lost.sort(key=lambda lost: lost.offset)
-        return Recovered(tuple(self._kept), tuple(self._lost), self._complete)
-
-    def _is_kept(self, name: str) -> bool:
-        return self._checker.types.get(name) in {container.TENSOR, container.ALIAS}
+        return Recovered(tuple(self._kept), tuple(self._lost), self._complete, self._digests)
 
     def _found(self) -> Iterator[Section]:
         """Yield what may be sections of this file."""
@@ -149,17 +156,17 @@ class _Salvage:
             return
         if section.type == container.METADATA:
             leaf = bytes_leaf(section, self._checker.plugins, self._source)
-            self._metadata = parse_json(section, read_bytes(section, leaf), self._is_kept)
+            self._metadata, _ = parse_json(section, read_bytes(section, leaf))
         else:
             copier.keep(section, _Stored(self._source, section))
         self._kept.append(section.label)
         if section.name:
             self._checker.types[section.name] = section.type
+        if section.type in {container.TENSOR, container.ALIAS}:
+            self._tensors.add(section.name)
 
     def _why_not(self, section: Section) -> str | None:
         """Return why a section cannot be kept, or None."""
-        if section.type == container.DIGESTS:
-            return "digests are those of the old file"
         if section.type not in container.TYPE_NAMES:
             return "of an unknown type, whose bytes have no checksum"
         if section.name in self._checker.types or section.label in self._kept:

@@ -102,7 +102,8 @@ class _Stream:
     def items(self) -> Iterator[Item]:
         """Yield sections, then compare them with the directory."""
         header = self._take(container.HEADER_SIZE, at_start=True)
-        container.check_header(header, max(container.SMALLEST_FILE, len(header)))
+        whole = len(header) == container.HEADER_SIZE
+        container.check_header(header, container.SMALLEST_FILE if whole else len(header))
         while True:
             section, raw = self._head()
             if section.type == container.DIRECTORY:

@@ -162,7 +162,7 @@ OPERANDS = tuple(dtype for dtype in DTYPES if dtype.is_operand)
 @st.composite
 def quantized(draw: st.DrawFn, shape: Sequence[int] | None = None, depth: int = 2) -> Quantized:
     """Quantized values of every form: grids, flat blocks, group_index, steps, divisions."""
-    shape = draw(shapes()) if shape is None else tuple(shape)
+    shape = tuple(draw(shapes()) if shape is None else shape)
 
     def part(of: Sequence[int]) -> Node:
         dtype = draw(st.sampled_from(OPERANDS))
@@ -184,7 +184,8 @@ def quantized(draw: st.DrawFn, shape: Sequence[int] | None = None, depth: int = 
     else:
         block = _blocks(draw, shape)
         grid = tuple(-(-dim // size) if size else 1 for dim, size in zip(shape, block, strict=True))
-        if shape and draw(st.booleans()):
+        indexed: bool = draw(st.booleans())
+        if shape and indexed:
             axis = draw(st.integers(0, len(shape) - 1))
             wide = st.integers(0, grid[axis] - 1)
             index = draw(st.lists(wide, min_size=shape[axis], max_size=shape[axis]))

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Container, Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import IO, Final, Literal
+
+import numpy as np
 
 from nnpack import container
 from nnpack.abc import Node, pieces, read_range
@@ -29,6 +31,7 @@ from nnpack.sections import (
     build,
     bytes_leaf,
     check_digests,
+    check_names,
     directory_leaf,
     parse_json,
     parse_payload,
@@ -55,8 +58,6 @@ TRIAL: Final = 4096
 _EXTENT: Final = struct.Struct("<BxQ4xI")
 _EXTENT_AT: Final = 14
 """Alignment, payload length and checksum among the fixed fields of a head."""
-SECTION_TYPE: Final = 1
-"""Class of section types in the names section."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,10 @@ class Report:
 
     Attributes:
         size: of the file in bytes.
-        intact: labels of the sections in which nothing is wrong, in file order.
+        directory: whether the directory could be read; if not, sections are what was found along
+            the inline heads.
+        sections: how many were checked.
+        intact: labels of those in which nothing is wrong, in file order.
         faults: what is wrong, at most `MAX_FAULTS`.
         more: faults beyond those.
         unchecked: what this reader cannot decode, though its checksums are right.
@@ -74,6 +78,8 @@ class Report:
     """
 
     size: int
+    directory: bool
+    sections: int
     intact: tuple[str, ...]
     faults: tuple[NnpackError, ...]
     more: int
@@ -121,6 +127,7 @@ class _Verification:
     source: Source
     limits: Limits
     progress: Progress | None
+    checked: int = 0
     intact: list[str] = field(default_factory=list)
     faults: list[NnpackError] = field(default_factory=list)
     more: int = 0
@@ -136,6 +143,8 @@ class _Verification:
         root = None if directory is None else self._root(directory, wanted)
         return Report(
             self.source.size,
+            directory is not None,
+            self.checked,
             tuple(self.intact),
             tuple(self.faults),
             self.more,
@@ -179,7 +188,7 @@ class _Verification:
     def _sections(self, found: Directory | Iterator[Section | NnpackError]) -> None:
         checker = Checker(self.source, self.limits, self.progress)
         if isinstance(found, Directory):
-            checker.is_tensor = tensors_of(found)
+            checker.tensors = _tensors(found)
         for section in found:
             if isinstance(section, NnpackError):
                 if section.offset != self.faults[0].offset:  # why the file does not open
@@ -188,9 +197,10 @@ class _Verification:
             before = len(self.faults) + self.more
             for bad in checker.faults(section):
                 self._note(bad)
-            sound = len(self.faults) + self.more == before
-            if sound and section.type != container.DIRECTORY:
-                self.intact.append(section.label)
+            if section.type != container.DIRECTORY:
+                self.checked += 1
+                sound = len(self.faults) + self.more == before
+                self.intact += [section.label] if sound else []
 
     def _root(self, directory: Directory, wanted: bytes | None) -> bytes | None:
         """Return the file's root, and compare it with the wanted one."""
@@ -211,8 +221,8 @@ class Checker:
     Attributes:
         plugins: what can be decoded, with the names that the names section binds.
         types: of the named sections checked so far: what an alias may stand for.
-        is_tensor: whether the file has a tensor or alias of a name, which graphs may use; without
-            a directory any name can be one.
+        tensors: names of the file's tensors and aliases, which graphs may use; None if they are
+            not known.
     """
 
     def __init__(self, source: Source, limits: Limits, progress: Progress | None) -> None:
@@ -220,7 +230,7 @@ class Checker:
         self.source, self.limits = source, limits
         self.plugins = Plugins(*split_plugins(None, None), {})
         self.types: dict[str, int] = {}
-        self.is_tensor: Callable[[str], bool] = lambda _: True
+        self.tensors: Container[str] | None = None
         self._progress = progress
 
     def faults(self, section: Section) -> Faults:
@@ -297,9 +307,8 @@ class Checker:
 
     def _unknown(self, section: Section) -> Faults:
         """Of a section that is skipped only the head says anything."""
-        private = container.FIRST_PRIVATE <= section.type <= container.LAST_PRIVATE
-        if private and (SECTION_TYPE, section.type) not in self.plugins.bindings:
-            raise error("missing", f"no name is bound to the private section type {section.type}")
+        kind = np.array([section.type])
+        container.check_bindings(kind, self.plugins.bindings, section.offset)
         yield from ()
 
     def _tensor(self, section: Section) -> Faults:
@@ -327,7 +336,8 @@ class Checker:
             return
         if section.type in {container.GRAPH, container.METADATA}:
             self.limits.check("json_bytes", leaf.size, section.label)
-            parse_json(section, read_bytes(section, leaf), self.is_tensor)
+            _, names = parse_json(section, read_bytes(section, leaf))
+            check_names(section, names, names if self.tensors is None else self.tensors)
         elif section.type == container.DIGESTS:
             check_digests(section, leaf)
             yield from self._digests(section, read_bytes(section, leaf))
@@ -387,15 +397,10 @@ class Checker:
                 )
 
 
-def tensors_of(directory: Directory) -> Callable[[str], bool]:
-    """Return a function that tells whether a name is that of a tensor or alias."""
-    kinds = {container.TENSOR, container.ALIAS}
-
-    def is_tensor(name: str) -> bool:
-        row = directory.by_name.get(name)
-        return row is not None and int(directory.types[row]) in kinds
-
-    return is_tensor
+def _tensors(directory: Directory) -> set[str]:
+    """Return the names that graphs may use."""
+    rows = np.isin(directory.types, (container.TENSOR, container.ALIAS)).nonzero()[0]
+    return {directory.names[row] for row in rows.tolist()}
 
 
 def stored_pieces(root: NodeHead) -> Iterator[tuple[int, int, int]]:
@@ -470,12 +475,13 @@ def _starts_chain(source: Source) -> bool:
 
 def read_head(source: Source, offset: int) -> Section:
     """Decode and check the inline head at an offset."""
+    cut = error("truncated", "the file ends inside a section head", offset=offset)
     if offset + container.HEAD_SIZE > source.size:
-        raise error("truncated", "the file ends inside a section head", offset=source.size)
+        raise cut
     fixed = bytes(source.read(offset, container.HEAD_SIZE))
     length = container.head_lengths(fixed, offset)
     if offset + length > source.size:
-        raise error("truncated", "the file ends inside a section head", offset=source.size)
+        raise cut
     return container.parse_head(bytes(source.read(offset, length)), offset)
 
 
@@ -487,7 +493,7 @@ def walk(source: Source, limits: Limits) -> Iterator[Section | NnpackError]:
     whole are not looked into.
     """
     at, count = container.HEADER_SIZE, 0
-    finder = _Finder(source)
+    finder = Finder(source)
     while at < source.size:
         try:
             section = read_head(source, at)
@@ -521,7 +527,7 @@ def _end_of_bad_head(source: Source, at: int) -> int | None:
     return Section(0, 0, "", alignment, at, payload, head[container.HEAD_SIZE :]).end
 
 
-class _Finder:
+class Finder:
     """Looks for heads at multiples of 8, within a budget."""
 
     def __init__(self, source: Source) -> None:

@@ -21,16 +21,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Final, Protocol, cast
 
-from nnpack.convert.model import (
-    Model,
-    Options,
-    Origin,
-    Pipe,
-    Progress,
-    Summary,
-    Target,
-    folder_of,
-)
+from nnpack import container
+from nnpack.convert.model import Model, Options, Progress, Summary
+from nnpack.convert.source import Origin, Pipe
+from nnpack.convert.target import Target, folder_of
 from nnpack.errors import error
 from nnpack.limits import DEFAULT_LIMITS, Limits
 
@@ -60,7 +54,7 @@ class Format:
 FORMATS: Final = (
     Format(
         "nnpk",
-        lambda head: head[:8] == b"\x89NNP\r\n\x1a\n",
+        lambda head: head[:8] == container.MAGIC,
         (".nnpk",),
         "nnpack.convert.nnpk",
     ),
@@ -77,7 +71,7 @@ FORMATS: Final = (
         "nnpack.convert.npz",
     ),
 )
-_BY_NAME: Final = {format.name: format for format in FORMATS}
+_BY_NAME: Final = {row.name: row for row in FORMATS}
 
 
 class _Module(Protocol):
@@ -107,7 +101,7 @@ def detect(source: str | os.PathLike[str] | bytes, suffix: str | None = None) ->
         with Path(source).open("rb") as file:
             head = file.read(HEAD)
     named = _with_suffix(suffix or "")
-    found = [format.name for format in FORMATS if format.recognises(head)]
+    found = [row.name for row in FORMATS if row.recognises(head)]
     if named in found or not found:
         found = [named] if named else []
     if len(found) != 1:
@@ -120,7 +114,7 @@ def detect(source: str | os.PathLike[str] | bytes, suffix: str | None = None) ->
 
 
 def _with_suffix(suffix: str) -> str | None:
-    return next((f.name for f in FORMATS if suffix.lower() in f.suffixes), None)
+    return next((row.name for row in FORMATS if suffix.lower() in row.suffixes), None)
 
 
 def convert(
@@ -147,8 +141,8 @@ def convert(
         source_format: a name of `FORMATS`; by default told by magic bytes, then by suffix.
         target_format: as above; by default told by the target's suffix.
         profile: of an nnpk target, as in `nnpack.Writer`.
-        include: globs; only tensors whose name matches one are converted. None means all.
-        exclude: globs; tensors whose name matches one are not.
+        include: globs; if there are any, only tensors whose name matches one are converted.
+        exclude: globs; tensors whose name matches one are left out.
         threads: for decoding; by default one a core, at most 8.
         digests: of an nnpk target, as in `nnpack.Writer`.
         overwrite: replace an existing target.
@@ -225,7 +219,7 @@ def _open(source: Any, name: str | None, stack: ExitStack) -> tuple[Origin, str]
         suffix = Path(source).suffix
         if Path(source).is_file():
             return source, _known(name) if name else detect(source)
-        source = stack.enter_context(Path(source).open("rb"))
+        source = stack.enter_context(Path(source).open("rb"))  # noqa: SIM115 - the stack closes it
     head = b""
     while len(head) < HEAD and (more := source.read(HEAD - len(head))):
         head += more

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from nnpack.convert.model import PIECE, slices, spooled
+from nnpack.convert.source import PIECE, slices, spooled
 from nnpack.errors import error
 from nnpack.limits import Limits
 from nnpack.source import Source
@@ -96,10 +96,10 @@ def _end(source: Source) -> tuple[int, int, int]:
         found = "trailing-data" if b"PK\5\6" in tail else "truncated"
         raise error(found, "the file does not end with an archive's end", offset=source.size)
     if comment:
-        raise error("trailing-data", "a comment that is not there", offset=at)
+        raise error("truncated", f"a comment of {comment} bytes is missing", offset=at)
     if any(disks) or here != count:
         raise error("unsupported", "an archive on several disks", offset=at)
-    if _MAX16 in {count} or _MAX32 in {size, start}:
+    if count == _MAX16 or _MAX32 in {size, start}:
         at, count, size, start = _end64(source, at, count, size, start)
     if start + size != at:
         raise error("bad-layout", "the central directory is not before the end", offset=at)
@@ -121,12 +121,17 @@ def _end64(
     if offset + _END64.size != at:
         raise error("bad-layout", "the 64-bit end record is not before its locator", offset=at)
     fields = _END64.unpack(source.read(offset, _END64.size))
-    magic, length, _, _, disk, first, here, count, size, start = fields
+    magic, length, _, _, disk, first, here, *wide = fields
     if magic != b"PK\6\6" or length != _END64.size - 12:
         raise error("bad-layout", "no 64-bit end record here", offset=offset)
-    if disk or first or here != count:
+    if disk or first or here != wide[0]:
         raise error("unsupported", "an archive on several disks", offset=offset)
-    return offset, count, size, start
+    for told, value, unused in zip(
+        (count, size, start), wide, (_MAX16, _MAX32, _MAX32), strict=True
+    ):
+        if told not in {value, unused}:
+            raise error("mismatch", "the two end records differ", offset=offset)
+    return offset, *wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +195,10 @@ def _wide(extra: bytes, fields: list[int], offset: int) -> list[int]:
         if at > len(extra) or (number == _ZIP64 and wide):
             raise error("bad-layout", "extra fields do not fit", offset=offset)
         wide = extra[at - length : at] if number == _ZIP64 else wide
-    narrow = [value == _MAX32 for value in fields]
-    if len(wide) != (U64.size * sum(narrow) if wide else 0):
+    if wide and len(wide) != U64.size * fields.count(_MAX32):
         raise error("bad-layout", "a 64-bit field of another length", offset=offset)
     values = iter(struct.unpack(f"<{len(wide) // U64.size}Q", wide))
-    return [next(values, value) if is_narrow else value for value, is_narrow in
-            zip(fields, narrow, strict=True)]  # fmt: skip
+    return [next(values, value) if value == _MAX32 else value for value in fields]
 
 
 def _local(source: Source, row: _Row, stop: int) -> int:
@@ -218,7 +221,7 @@ def _local(source: Source, row: _Row, stop: int) -> int:
     if not same or (rest[:name_length], flags, method) != (row.raw, row.flags, row.method):
         raise error("mismatch", "the local header differs from the directory", offset=at)
     _described(source, row, start + row.stored, stop)
-    return start
+    return int(start)
 
 
 def _described(source: Source, row: _Row, start: int, stop: int) -> None:
@@ -276,6 +279,8 @@ def _inflated(source: Source, member: Member) -> Iterator[bytes]:
     try:
         for piece in slices(source, member.start, member.stored):
             rest: bytes | memoryview = piece
+            if decoder.eof:
+                raise error("bad-stream", "bytes follow the deflate stream", offset=member.start)
             while rest and not decoder.eof:
                 out = decoder.decompress(rest, PIECE)
                 rest = decoder.unconsumed_tail
@@ -288,7 +293,7 @@ def _inflated(source: Source, member: Member) -> Iterator[bytes]:
     out = decoder.flush()
     yield out
     if not decoder.eof or decoder.unused_data:
-        raise error("bad-stream", "deflate: the stream does not end here", offset=member.start)
+        raise error("bad-stream", "the deflate stream does not end here", offset=member.start)
     if size + len(out) != member.size:
         raise error("mismatch", "a member is shorter than it says", offset=member.start)
     _compare_crc(member, crc32(out, crc))

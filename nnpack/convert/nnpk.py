@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from nnpack import container, reader
 from nnpack.abc import Node
 from nnpack.container import Section
-from nnpack.convert.model import (
-    Model,
-    Options,
-    Origin,
-    Pipe,
-    Summary,
-    Target,
-    blame,
-    reported,
-    slices,
-)
+from nnpack.convert.model import Model, Options, Summary, blame, reported
+from nnpack.convert.source import Origin, Pipe, slices
+from nnpack.convert.target import Target
 from nnpack.encode import Payload
 from nnpack.errors import error
 from nnpack.reader import Reader
@@ -103,7 +95,7 @@ def _value(file: Reader, tensor: Tensor) -> Tensor | Sealed:
     return Sealed(tensor, file.source, {key: file.bindings[key] for key in private})
 
 
-def _in_order(pipe: Pipe, options: Options) -> Iterator[Item]:
+def _in_order(pipe: Pipe, options: Options) -> Generator[Item, None, None]:
     """Yield sections as they arrive."""
     for item in read_stream(pipe, limits=options.limits):
         if item.type not in {"tensor", "alias"} or options.want(item.name):

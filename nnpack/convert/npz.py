@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -19,27 +20,12 @@ import numpy as np
 from nnpack import container
 from nnpack.abc import Node
 from nnpack.convert.archive import STORED, Member, beginning, content, members
-from nnpack.convert.model import (
-    ORIGIN,
-    Model,
-    Options,
-    Origin,
-    Stored,
-    Summary,
-    Target,
-    are_bools,
-    as_items,
-    blame,
-    chunks,
-    foreign,
-    gathered,
-    opened,
-    random_access,
-    reported,
-)
+from nnpack.convert.model import ORIGIN, Model, Options, Summary, blame, reported, split_origin
+from nnpack.convert.source import Origin, Stored, are_bools, random_access
+from nnpack.convert.target import Target, as_items, chunks, gathered, opened
 from nnpack.dtypes import Array, DType, check_shape, count, integers, named
-from nnpack.errors import Invalid, error
-from nnpack.limits import MAX_NAME, MAX_RANK
+from nnpack.errors import Invalid
+from nnpack.limits import MAX_RANK
 from nnpack.memory import available_memory
 from nnpack.nodes.dense import Dense
 from nnpack.sequential import Item
@@ -88,7 +74,7 @@ def read(origin: Origin, options: Options, summary: Summary) -> Iterator[Model]:
 def _described(source: Source, member: Member, options: Options) -> tuple[str, Header]:
     """Return a member's name as a tensor's, and its header, checked."""
     name = member.name.removesuffix(SUFFIX)
-    try:
+    with blame(name, member.offset):
         container.check_name(name)
         if name == member.name:
             raise Invalid("unsupported", f"the member {name!a} is no {SUFFIX}")
@@ -97,11 +83,7 @@ def _described(source: Source, member: Member, options: Options) -> tuple[str, H
         size = count(header.shape) * header.cell.itemsize
         if header.size + size != member.size:
             raise Invalid("mismatch", f"{size} bytes are declared, {member.size} are there")
-    except Invalid as bad:
-        raise error(
-            bad.error_class, str(bad), offset=member.offset, section=name[:MAX_NAME]
-        ) from bad
-    options.limits.check_charge(size, member.stored, size)
+        replace(options.limits, memory=None).check_charge(size, member.stored, size)
     return name, header
 
 
@@ -154,7 +136,7 @@ def _dtype(text: str) -> tuple[DType, bool]:
 
 def _items(
     found: dict[str, tuple[Member, Header]], source: Source, options: Options
-) -> Iterator[Item]:
+) -> Generator[Item, None, None]:
     """Yield the arrays; one that is inflated or transposed lasts until the next is asked for."""
     origin: dict[str, Any] = {}
     for name, (member, header) in found.items():
@@ -172,7 +154,7 @@ def _value(source: Source, start: int, header: Header, options: Options) -> Dens
     cell, shape, size = header.cell, header.shape, count(header.shape)
     if cell.name == "bool" and not are_bools(source, start, size):
         cell = named("uint8")
-    stored = Stored(source, start, size, swapped=header.swapped)
+    stored = Stored(source, start, swapped=header.swapped)
     if not header.fortran:
         return Dense.of_source(stored, shape, cell)
     nbytes = size * cell.itemsize
@@ -186,8 +168,8 @@ def _value(source: Source, start: int, header: Header, options: Options) -> Dens
 def write(model: Model, target: Target, options: Options, summary: Summary) -> None:
     """Write an archive of stored members, the same bytes for the same model."""
     with gathered(model, options, summary) as (nodes, metadata):
-        origin, metadata = foreign(metadata, "npz")
-        for key in metadata:
+        origin, others = split_origin(metadata, "npz")
+        for key in others:
             summary.lose("metadata", key)
         headers = {
             name: _header(name, node, name in origin, summary) for name, node in nodes.items()
@@ -196,6 +178,7 @@ def write(model: Model, target: Target, options: Options, summary: Summary) -> N
         with opened(target) as file, zipfile.ZipFile(cast("Any", file), "w") as archive:
             for _, name, node in reported(as_items(nodes), total, options.progress):
                 info = zipfile.ZipInfo(name + SUFFIX)
+                info.create_system = 3  # the same bytes on every system
                 info.file_size = len(headers[name]) + node.nbytes
                 with blame(name), archive.open(info, "w") as member:
                     member.write(headers[name])

@@ -16,7 +16,7 @@ What safetensors has no place for is written so that the way back restores it:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, Final, NamedTuple
 
@@ -24,29 +24,12 @@ import numpy as np
 
 from nnpack import container, jsontext
 from nnpack.abc import Node
-from nnpack.convert.model import (
-    ORIGIN,
-    Model,
-    Options,
-    Origin,
-    Packed,
-    Pipe,
-    Stored,
-    Summary,
-    Target,
-    are_bools,
-    as_items,
-    blame,
-    chunks,
-    foreign,
-    gathered,
-    opened,
-    random_access,
-    reported,
-)
+from nnpack.convert.model import ORIGIN, Model, Options, Summary, blame, reported, split_origin
+from nnpack.convert.source import Origin, Packed, Pipe, Stored, are_bools, random_access, spooled
+from nnpack.convert.target import Target, as_items, chunks, gathered, opened
 from nnpack.dtypes import BYTE, Array, DType, check_shape, count, named, pack, to_cells
 from nnpack.errors import Invalid, error
-from nnpack.limits import MAX_NAME, MAX_RANK
+from nnpack.limits import MAX_RANK
 from nnpack.nodes.dense import Dense
 from nnpack.sequential import Item
 from nnpack.source import Source
@@ -168,7 +151,7 @@ class Header(NamedTuple):
 
     def origin(self, entry: Entry, *, other: bool) -> dict[str, Any]:
         """Return what an exporter needs to know of a tensor; `other` if its type is another."""
-        said = {"type": entry.type} if other else {}
+        said: dict[str, Any] = {"type": entry.type} if other else {}
         if self.positions:
             said |= {"position": self.positions[entry.name]}
         return {"format": "safetensors"} | said if said else {}
@@ -200,7 +183,7 @@ def parse_header(text: bytes) -> Header:
 
 def _entry(name: str, value: Any) -> Entry:
     """Check what the header says of one tensor."""
-    try:
+    with blame(name):
         container.check_name(name)
         wanted = {"dtype", "shape", "data_offsets"}
         if not isinstance(value, dict) or not wanted <= value.keys():
@@ -218,8 +201,6 @@ def _entry(name: str, value: Any) -> Entry:
         bits = count(shape) * stored_bits(kind)
         if (offsets[1] - offsets[0]) * BYTE != bits:
             raise Invalid("mismatch", f"{kind}{shape} takes {bits} bits, not {offsets} bytes")
-    except Invalid as bad:
-        raise error(bad.error_class, str(bad), section=name[:MAX_NAME]) from bad
     return Entry(name, kind, tuple(shape), *offsets)
 
 
@@ -248,12 +229,10 @@ def _restored(metadata: Any) -> dict[str, Any]:
 
 def _parse_json(text: str) -> Any:
     """Parse any JSON value strictly."""
-    try:
+    with blame(METADATA):
         parsed = jsontext.parse(b'{"":%b}' % text.encode())
         if len(parsed) != 1:
-            raise Invalid("bad-json", "more than one value")
-    except Invalid as bad:
-        raise error(bad.error_class, f"{text[:40]!a}: {bad}", section=METADATA) from bad
+            raise Invalid("bad-json", f"{text[:40]!a} is no JSON value")
     return parsed[""]
 
 
@@ -273,12 +252,12 @@ def _items(header: Header, places: Iterator[Place], options: Options) -> Iterato
         yield Item("metadata", "", metadata)
 
 
-def _in_order(header: Header, pipe: Pipe, options: Options) -> Iterator[Place]:
+def _in_order(header: Header, pipe: Pipe, options: Options) -> Generator[Place, None, None]:
     """Yield where tensors of a pipe are held, each until the next is asked for."""
     for entry in header.entries:
         size = entry.stop - entry.start
         if options.want(entry.name):
-            with pipe.spool(size, options.spool) as source:
+            with spooled(pipe.pieces(size), options.spool) as source:
                 yield entry, source, 0
         else:
             pipe.skip(size)
@@ -292,15 +271,15 @@ def _value(entry: Entry, source: Source, offset: int) -> Dense:
     if entry.type == "BOOL" and not are_bools(source, offset, size):
         cell = named("uint8")
     narrow = stored_bits(entry.type) < BYTE
-    stored = Packed(source, offset, size, cell) if narrow else Stored(source, offset, size)
+    stored = Packed(source, offset, size, cell) if narrow else Stored(source, offset)
     return Dense.of_source(stored, entry.shape, cell)
 
 
 def write(model: Model, target: Target, options: Options, summary: Summary) -> None:
     """Write a file: `__metadata__` first, then the tensors in their order."""
     with gathered(model, options, summary) as (nodes, metadata):
-        origin, metadata = foreign(metadata, "safetensors")
-        header = _header(nodes, origin, _strings(metadata))
+        origin, others = split_origin(metadata, "safetensors")
+        header = _header(nodes, origin, _strings(others))
         with opened(target) as file:
             file.write(U64.pack(len(header)) + header)
             total = sum(node.nbytes for node in nodes.values())
