@@ -402,39 +402,41 @@ def _payload(source: Source, section: Section, limits: Limits) -> Rows:
     if section.payload_end > source.size:
         missing = section.payload_end - source.size
         yield Row(source.size, 0, b"", FAULT, f"{missing:,} bytes of the payload are missing")
-    try:
-        known = section.type in container.TYPE_NAMES and section.payload_length
-        ranges = [*_leaves(section)] if known else []
-    except NnpackError as bad:
-        yield Row(section.payload_offset, 0, b"", FAULT, str(bad))
-        ranges = []
+    columns = section.type == container.DIRECTORY
+    ranges: list[tuple[int, int, str]] = []
+    if section.type in container.TYPE_NAMES and section.payload_length:
+        try:
+            root = parse_payload(section)
+            ranges = [*_leaves(root)]
+            columns &= root.stream is not None and root.stream.is_raw
+        except NnpackError as bad:
+            yield Row(section.payload_offset, 0, b"", FAULT, str(bad))
     if section.payload_length and not ranges:
         ranges = [(section.payload_offset, section.payload_length, "")]
     for start, size, what in ranges:
         yield from _zeros(source, at, start)
         stop = min(start + size, source.size)
-        if start < stop:
+        if columns:
+            yield from _directory(source, section, limits, start)
+        elif start < stop:
             data = bytes(source.read(start, min(SHOWN, stop - start)))
             yield Row(start, stop - start, data, "payload", what or _bytes(stop - start))
         at = start + size
     yield from _zeros(source, at, section.end)
-    if section.type == container.DIRECTORY:
-        yield from _directory(source, section, limits)
+    if section.type == container.DIRECTORY and not columns:
+        yield Row(section.payload_offset, 0, b"", "", "directory, decoded: offsets count in it")
+        yield from _directory(source, section, limits, None)
 
 
-def _leaves(section: Section) -> Iterator[tuple[int, int, str]]:
+def _leaves(node: NodeHead, path: str = "") -> Iterator[tuple[int, int, str]]:
     """Yield place, size and meaning of what a tree's leaves store."""
-
-    def walk(node: NodeHead, path: str) -> Iterator[tuple[int, int, str]]:
-        stream = node.stream
-        if stream and stream.stored:
-            blocks = len(stream.table) // len(stream.codecs)
-            what = f"{blocks:,} blocks" if blocks > 1 else "1 block"
-            yield node.start, stream.span(), f"{path} {what}, {_bytes(stream.stored)}".strip()
-        for part in node.parts:
-            yield from walk(part, f"{path}.{_role(node.kind, part.role)}".lstrip("."))
-
-    return walk(parse_payload(section), "")
+    stream = node.stream
+    if stream and stream.stored:
+        blocks = len(stream.table) // len(stream.codecs)
+        what = f"{blocks:,} blocks" if blocks > 1 else "1 block"
+        yield node.start, stream.span(), f"{path} {what}, {_bytes(stream.stored)}".strip()
+    for part in node.parts:
+        yield from _leaves(part, f"{path}.{_role(node.kind, part.role)}".lstrip("."))
 
 
 def _zeros(source: Source, start: int, stop: int) -> Rows:
@@ -446,19 +448,15 @@ def _zeros(source: Source, start: int, stop: int) -> Rows:
             yield Row(start, 0, b"", FAULT, "not zero")
 
 
-def _directory(source: Source, section: Section, limits: Limits) -> Rows:
-    """Explain the columns."""
+def _directory(source: Source, section: Section, limits: Limits, start: int | None) -> Rows:
+    """Explain the columns, which stand raw at `start` or are decoded."""
     try:
-        leaf = directory_leaf(section, source, limits)
-        data = read_bytes(section, leaf)
-        (place, size, _), *_ = _leaves(section)
+        limits.check("directory_bytes", section.end - section.offset, "the directory")
+        data = read_bytes(section, directory_leaf(section, source, limits))
     except NnpackError as bad:
         yield Row(section.payload_offset, 0, b"", FAULT, str(bad))
         return
-    coded = size != len(data)
-    how = f", decoded to {_bytes(len(data))}: offsets with + count in them" if coded else ""
-    yield Row(place, 0, b"", "", f"payload of the directory{how}")
-    pen = _Pen(data, 0 if coded else place, decoded=coded)
+    pen = _Pen(data, start or 0, decoded=start is None)
     try:
         sections = pen.number(8, "sections")
         name_lengths = 0

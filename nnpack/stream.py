@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
@@ -36,7 +37,7 @@ class Bytes(Protocol):
         """Return all bytes without a copy, or raise ValueError."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class StreamHead:
     """A leaf's parameters, decoded.
 
@@ -66,12 +67,20 @@ class StreamHead:
         """Stored bytes, gaps not counted."""
         return int(self.table[:, 0].sum(dtype=np.int64) + self.shared[:, 0].sum(dtype=np.int64))
 
+    @cached_property
+    def starts(self) -> Array:
+        """Where each stored piece starts, counted from the first; shared tables come first."""
+        lengths = self.table[:, 0]
+        if len(self.shared):
+            lengths = np.concatenate([self.shared[:, 0], lengths])
+        starts = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum((lengths.astype(np.int64) + 7) & -8, out=starts[1:])
+        return starts
+
     def span(self) -> int:
         """Bytes from the leaf's first to its last stored one, gaps counted."""
-        entries = np.concatenate([self.shared[:, 0], self.table[:, 0]]).astype(np.int64)
-        if not len(entries):
-            return 0
-        return int(((entries[:-1] + 7) & -8).sum() + entries[-1])
+        entries = self.table if len(self.table) else self.shared
+        return int(self.starts[-2]) + int(entries[-1, 0]) if len(entries) else 0
 
     def pack(self) -> bytes:
         """Return the parameters of the dense node."""
@@ -158,21 +167,20 @@ class Stream:
         if dtype.itemsize << head.log2 > MAX_PLANE_BLOCK:
             raise error("bad-value", f"blocks of {self.block} {dtype.name} pass 8 MiB")
         self._check_lengths(whole)
-        self._starts: Array | None = None
 
     def _check_lengths(self, whole: list[int]) -> None:
         """Check that nothing is stored in more bytes than it has, and raw planes in as many."""
-        planes = len(whole)
-        stored = self.head.table[:, 0].reshape(-1, planes)
+        if not self.cells:
+            return
+        stored = self.head.table[:, 0].reshape(-1, len(whole))
         tail = self.transform.plane_lengths(self.cells % self.block or self.block, self.dtype)
-        for plane, (length, last) in enumerate(zip(whole, tail, strict=True)):
-            column = stored[:, plane]
-            raw = self.head.codecs[plane] == RAW
-            for entries, most in ((column[:-1], length), (column[-1:], last)):
-                if len(entries) and (
-                    int(entries.max()) > most or (raw and int(entries.min()) != most)
-                ):
-                    raise error("mismatch", f"a plane of {most} bytes stored in another length")
+        codecs = self.head.codecs
+        for most, length, codec in zip(tail, stored[-1].tolist(), codecs, strict=True):
+            if length > most or (codec == RAW and length != most):
+                raise error("mismatch", f"a plane of {most} bytes stored in {length}")
+        raw = np.array(codecs) == RAW
+        if len(stored) > 1 and ((stored[:-1] > whole) | (raw & (stored[:-1] != whole))).any():
+            raise error("mismatch", f"a plane of {whole} bytes stored in another length")
 
     @property
     def grain(self) -> int:
@@ -189,13 +197,6 @@ class Stream:
         planes = len(self.codecs)
         rows = self.head.table[start // self.block * planes : -(-stop // self.block) * planes, 0]
         return int(rows.sum(dtype=np.int64))
-
-    def _block_starts(self) -> Array:
-        """Return where each plane-block starts, counted from the first, and where the last ends."""
-        if self._starts is None:
-            padded = (self.head.table[:, 0].astype(np.int64) + 7) & -8
-            self._starts = np.concatenate([[0], np.cumsum(padded)])
-        return self._starts
 
     def view(self) -> Array:
         """Return the cells of a raw stream of whole bytes, neither copied nor checked."""
@@ -230,7 +231,7 @@ class Stream:
         """Read, check and decode one block into `out`, flat and in its memory type."""
         assert self.bytes is not None  # noqa: S101 - set by whoever opened the file
         planes = len(self.codecs)
-        starts = self._block_starts()
+        starts = self.head.starts[len(self.head.shared) :]
         first = index * planes
         at = self.start + int(starts[first])
         lengths = self.head.table[first : first + planes, 0].tolist()

@@ -131,9 +131,10 @@ def lay_out(root: NodeHead, start: int, alignment: int) -> int:
     """
     end = start
     for node in root.walk():
-        if node.stream and node.stream.stored:
+        span = node.stream.span() if node.stream else 0
+        if node.stream and span:
             node.start = up_align(end, alignment) if node.stream.is_raw else up8(end)
-            end = node.start + node.stream.span()
+            end = node.start + span
     return end
 
 

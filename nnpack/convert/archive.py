@@ -32,6 +32,8 @@ _ZIP64: Final = 1
 _DESCRIBED, _UTF8 = 1 << 3, 1 << 11
 _FLAGS: Final = 1 << 1 | 1 << 2 | _DESCRIBED | _UTF8
 """How deflate was run, a data descriptor, UTF-8; any other flag is refused."""
+_VERSION: Final = 45
+"""Of the ZIP specification: the one that brought 64-bit sizes."""
 _MAX_COMMENT: Final = 65535
 
 
@@ -157,7 +159,7 @@ def _central(data: bytes, at: int, base: int) -> tuple[_Row, int]:
     if len(data) - at < _CENTRAL.size:
         raise error("mismatch", "the directory is shorter than its members", offset=here)
     fields = _CENTRAL.unpack_from(data, at)
-    magic, _, _, flags, method, _, _, crc, stored, size, *lengths, disk, _, _, offset = fields
+    magic, _, version, flags, method, _, _, crc, stored, size, *lengths, disk, _, _, offset = fields
     at += _CENTRAL.size
     end = at + sum(lengths)
     if magic != b"PK\1\2" or end > len(data):
@@ -165,11 +167,11 @@ def _central(data: bytes, at: int, base: int) -> tuple[_Row, int]:
     raw = data[at : at + lengths[0]]
     extra = data[at + lengths[0] : at + lengths[0] + lengths[1]]
     size, stored, offset = _wide(extra, [size, stored, offset], here)
-    if flags & ~_FLAGS or method not in {STORED, DEFLATED} or disk:
+    simple = version & 0xFF <= _VERSION and not flags & ~_FLAGS and not disk
+    if not simple or method not in {STORED, DEFLATED}:
         raise error(
             "unsupported",
-            f"a member with method {method}, flags {flags:#x}: neither stored nor deflated, "
-            "encrypted, or on another disk",
+            f"a member of version {version & 0xFF}, method {method}, flags {flags:#x}, disk {disk}",
             offset=here,
         )
     if method == STORED and size != stored:

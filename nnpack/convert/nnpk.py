@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from nnpack import container, reader
+from nnpack import container, graph, reader
 from nnpack.abc import Node
 from nnpack.container import Section
 from nnpack.convert.model import Model, Options, Summary, blame, reported
@@ -53,12 +53,13 @@ def read(origin: Origin, options: Options, summary: Summary) -> Iterator[Model]:
     """Open a file, or read a pipe in order."""
     if isinstance(origin, Pipe):
         with closing(_in_order(origin, options)) as items:
-            yield Model(items, None, lasting=False)
+            yield Model(_usable(items, options, summary), None, lasting=False)
         return
     with reader.open(origin, limits=options.limits, threads=options.threads) as file:
         wanted = (tensor for tensor in file.values() if options.want(tensor.name))
         sizes = {tensor.section.offset: tensor.nbytes for tensor in wanted}
-        yield Model(_items(file, options, summary), sum(sizes.values()), lasting=True)
+        items = _items(file, options, summary)
+        yield Model(_usable(items, options, summary), sum(sizes.values()), lasting=True)
 
 
 def _items(file: Reader, options: Options, summary: Summary) -> Iterator[Item]:
@@ -106,6 +107,15 @@ def _in_order(pipe: Pipe, options: Options) -> Generator[Item, None, None]:
                     "convert a file, not a pipe",
                     section=item.name,
                 )
+            yield item
+
+
+def _usable(items: Iterable[Item], options: Options, summary: Summary) -> Iterator[Item]:
+    """Yield items, but no graph that uses a tensor which is left out."""
+    for item in items:
+        if item.type == "graph" and not all(map(options.want, graph.check(item.value))):
+            summary.lose("graph that uses a tensor left out", item.name)
+        else:
             yield item
 
 
