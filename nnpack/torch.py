@@ -154,10 +154,10 @@ def _value(name: str, tensor: Any) -> Node:
 def _array(name: str, tensor: torch.Tensor) -> Array:
     """Return a tensor's elements as an array, without a copy if they are in order on the CPU."""
     plain = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
-    if plain.dtype == _PAIRS:
+    if plain.dtype == _PAIRS and plain.dim():
         pairs: Array = plain.view(torch.uint8).numpy()
-        cells = np.stack([pairs & 15, pairs >> 4], -1).reshape(*pairs.shape[:-1], -1)
-        return cells.view(named(_FLOAT4).numpy)
+        cells = np.stack([pairs & 15, pairs >> 4], -1)
+        return cells.reshape(*pairs.shape[:-1], 2 * pairs.shape[-1]).view(named(_FLOAT4).numpy)
     found = _NAMES.get(plain.dtype)
     if found is None:
         raise TypeError(f"{name!a} is of {plain.dtype}; the dtypes are {', '.join(_DTYPES)}")

@@ -40,6 +40,8 @@ def same(a, b):
 
 def random_bits(dtype, shape):
     """A tensor of any bits, NaN payloads among them."""
+    if not count(shape):
+        return torch.empty(shape, dtype=dtype)
     itemsize = torch.empty(0, dtype=dtype).element_size()
     top = 2 if dtype == torch.bool else 256
     raw = RANDOM.integers(0, top, count(shape) * itemsize, np.uint8)
@@ -175,6 +177,9 @@ REFUSED = {
     "a batch of rows": lambda: torch.eye(4).expand(2, 4, 4).to_sparse_csr(),
     "meta": lambda: torch.empty(3, device="meta"),
     "half complex": lambda: torch.zeros(2, dtype=torch.uint8).repeat(4).view(torch.complex32),
+    "four bits without a dimension": lambda: torch.tensor(3, dtype=torch.uint8).view(
+        torch.float4_e2m1fn_x2
+    ),
     "an array": lambda: np.zeros(3),
     "a list": lambda: [1.0],
 }
@@ -235,6 +240,8 @@ def test_pairs_of_four_bits(tmp_path):
     convert(tmp_path / "a.nnpk", tmp_path / "a.safetensors")
     save_file({"w": pairs}, tmp_path / "b.safetensors")
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    empty = torch.empty(3, 0, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
+    assert same(ours.load(ours.save({"w": empty}))["w"], empty)
     odd = nnpack.Dense(np.arange(3, dtype=np.uint8).view(BY_NAME["float4_e2m1fn"].numpy))
     assert ours.load(testing.file_of({"w": odd}))["w"].tolist() == [0, 1, 2]
 
