@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import IO, Final
 
 import numpy as np
 
-from nnpack.abc import Codec, Fill, Transform
+from nnpack.abc import Codec, Transform
 from nnpack.codecs import CODECS
 from nnpack.codecs.zstd import WEIGHTS, Zstd
 from nnpack.dtypes import Array, DType
@@ -32,6 +34,9 @@ PAYS: Final = 0.98
 """A codec that does not save this much costs more time than it is worth."""
 SMALL_LEAF: Final = 64
 """Bytes below which no codec is tried."""
+
+AHEAD: Final = 16
+"""Blocks that may be encoded before they are wanted."""
 
 PROFILES: Final = ("raw", "balanced")
 
@@ -169,47 +174,66 @@ class Payload:
         self._chunks = []
 
 
-def encode(leaf: Dense, plan: Plan, payload: Payload) -> StreamHead:
+def encode(leaf: Dense, plan: Plan, payload: Payload, pool: Executor | None = None) -> StreamHead:
     """Append a leaf's stored bytes to the payload, and return the parameters that describe them.
+
+    Args:
+        leaf: the cells; they are read on the caller's thread.
+        plan: how to store them.
+        payload: takes the bytes.
+        pool: encodes blocks side by side; the result is the same.
 
     Raises:
         ValueError: a lazy array holds a cell that does not fit its dtype.
     """
-    dtype, cells, block = leaf.cell, leaf.size, 1 << plan.log2
     entries: list[tuple[int, int]] = []
-    if cells and plan.is_raw and not dtype.packed and isinstance(leaf.source, InMemory):
+    if leaf.size and plan.is_raw and not leaf.cell.packed and isinstance(leaf.source, InMemory):
         data = leaf.source.array.reshape(-1).view(np.uint8).data
-        step = block * dtype.itemsize
+        step = leaf.cell.itemsize << plan.log2
         for start in range(0, len(data), step):
             piece = data[start : start + step]
             entries.append((len(piece), crc32(piece)))
         payload.borrow(data)
-    elif cells:
-        fill = leaf.window(0, cells)
-        for start in range(0, cells, block):
-            stop = min(start + block, cells)
-            _encode_block(fill, start, stop, leaf, plan, payload, entries)
+    else:
+        for planes in _encoded_blocks(leaf, plan, pool):
+            for data, crc in planes:
+                payload.pad(up8(payload.size))
+                payload.append(data)
+                entries.append((len(data), crc))
     table = np.array(entries, np.uint32).reshape(-1, 2)
     codecs = tuple(codec.id for codec in plan.codecs)
     return StreamHead(plan.transform.id, plan.log2, 0, codecs, table[:0], table)
 
 
-def _encode_block(
-    fill: Fill,
-    start: int,
-    stop: int,
-    leaf: Dense,
-    plan: Plan,
-    payload: Payload,
-    entries: list[tuple[int, int]],
-) -> None:
-    out = np.empty(stop - start, leaf.cell.numpy)
-    fill(start, stop, out)
-    planes = plan.transform.split(out, leaf.cell)
-    for codec, plane in zip(plan.codecs, planes, strict=True):
-        data: bytes | memoryview = plane.data
-        if codec.id != RAW:
-            data = min(data, codec.encode(plane.data), key=len)  # of equals the raw one
-        payload.pad(up8(payload.size))
-        payload.append(data)
-        entries.append((len(data), crc32(data)))
+Stored = list[tuple[bytes | memoryview, int]]
+"""The planes of a block as they are stored, each with its CRC-32."""
+
+
+def _encoded_blocks(leaf: Dense, plan: Plan, pool: Executor | None) -> Iterator[Stored]:
+    """Yield the stored planes of each block, in order."""
+    if not leaf.size:
+        return
+    block = 1 << plan.log2
+    fill = leaf.window(0, leaf.size)
+    ahead: deque[Future[Stored]] = deque()
+    for start in range(0, leaf.size, block):
+        cells = np.empty(min(block, leaf.size - start), leaf.cell.numpy)
+        fill(start, start + len(cells), cells)
+        if pool is None:
+            yield _encode_block(cells, leaf.cell, plan)
+            continue
+        ahead.append(pool.submit(_encode_block, cells, leaf.cell, plan))
+        if len(ahead) > AHEAD:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
+
+
+def _encode_block(cells: Array, dtype: DType, plan: Plan) -> Stored:
+    """Return the planes of a block, each coded if that is smaller."""
+    stored: Stored = []
+    for codec, plane in zip(plan.codecs, plan.transform.split(cells, dtype), strict=True):
+        coded = b"" if codec.id == RAW else codec.encode(plane.data)
+        data = coded if 0 < len(coded) < len(plane) else plane.data
+        stored.append((data, crc32(data)))
+    return stored

@@ -174,12 +174,12 @@ def _sections(source: Source, limits: Limits) -> Rows:
     while at < source.size and not _is_trailer(source, at):
         following = yield from _section(source, at, number, limits)
         if following is None:
-            following = finder.next_head(at + 8)
-            what = "the next section head"
+            following, what = finder.next_head(at + 8), "the next section head"
             if following is None:
-                what = "the trailer"
-                following = max(source.size - container.TRAILER_SIZE, at)
-            yield Row(at, 0, b"", FAULT, f"{following - at:,} bytes up to {what} are skipped")
+                following, what = source.size - container.TRAILER_SIZE, "the trailer"
+            if following <= at:
+                following, what = source.size, "the end"
+            yield Row(at, 0, b"", FAULT, f"{_bytes(following - at)} up to {what} skipped")
         at, number = following, number + 1
     if _is_trailer(source, at):
         yield from _trailer(source, at)

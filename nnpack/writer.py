@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
@@ -49,7 +50,8 @@ class Writer:
         digests: write SHA-256 digests, so that `root` authenticates every part of the file.
         alignment: of raw tensors in the file, a power of two from 8 to 65536; 64 by default,
             8 for tensors under 4 KiB.
-        threads: accepted for symmetry with `open`; encoding runs on the caller's thread.
+        threads: for encoding; 1 stays on the caller's thread; None: one a core, at most 8. The
+            bytes are the same for any number.
         codecs: plug-ins besides `nnpack.codecs.CODECS`.
         kinds: plug-ins besides `nnpack.nodes.KINDS`.
 
@@ -76,6 +78,8 @@ class Writer:
         if threads is not None and threads < 1:
             raise ValueError(f"at least one thread is needed, not {threads}")
         self._profile, self._alignment = profile, alignment
+        self._threads = threads or min(os.cpu_count() or 1, 8)
+        self._pool: ThreadPoolExecutor | None = None
         self._bindings = private_names(codecs or CODECS, kinds or KINDS)
         self._digests = _Digests() if digests else None
         self._taps: list[Callable[[bytes | memoryview], None]] = []
@@ -188,7 +192,7 @@ class Writer:
         except BaseException:
             self.discard()
             raise
-        self._open = False
+        self._shut()
         if self._file:
             self._file.commit()
 
@@ -196,7 +200,12 @@ class Writer:
         """Give the file up: nothing appears at the target path."""
         if self._open and self._file:
             self._file.discard()
+        self._shut()
+
+    def _shut(self) -> None:
         self._open = False
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
 
     def _finish(self) -> None:
         tensors = {container.TENSOR, container.ALIAS}
@@ -265,7 +274,7 @@ class Writer:
         """Write a section whose body is one leaf of bytes."""
         payload = Payload(self._spool)
         plan = choose(profile, leaf, text=kind != container.DIGESTS)
-        head = encode(leaf, plan, payload)
+        head = encode(leaf, plan, payload, self._workers(leaf, plan))
         self._section(kind, name, pack_tree(leaf, 0, lambda _: head.pack()), payload)
 
     def plan(self, leaf: Dense) -> Plan:
@@ -287,10 +296,18 @@ class Writer:
         for leaf, plan in zip(found, plans, strict=True):
             if leaf.size:
                 payload.pad(up_align(payload.size, log2) if plan.is_raw else up8(payload.size))
-            heads.append(encode(leaf, plan, payload).pack())
+            heads.append(encode(leaf, plan, payload, self._workers(leaf, plan)).pack())
         heads.reverse()
         body = pack_tree(node, 0, lambda _: heads.pop())
         self._section(container.TENSOR, name, body, payload, log2)
+
+    def _workers(self, leaf: Dense, plan: Plan) -> ThreadPoolExecutor | None:
+        """Return the threads for a leaf, if it has blocks for several."""
+        if self._threads == 1 or leaf.size <= 1 << plan.log2:
+            return None
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, "nnpack-writer")
+        return self._pool
 
     def _check_name(self, name: str) -> None:
         if not self._open:

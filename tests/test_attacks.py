@@ -181,8 +181,8 @@ def test_nothing_is_allocated_before_its_size_is_checked(name):
     assert found[0].error_class == "limit-exceeded"
 
 
-def test_a_million_constants_cost_their_heads_only():
-    parts = [a.tensor("%x" % i, constant((1 << 20,))) for i in range(20_000)]
+def test_many_constants_cost_their_heads_only():
+    parts = [a.tensor(f"{i:x}", constant((1 << 20,))) for i in range(20_000)]
     data = a.assemble(*parts)
     with pytest.raises(nnpack.LimitError, match="memory budget"):
         nnpack.open(data, limits=nnpack.Limits(memory=1 << 34)).load()

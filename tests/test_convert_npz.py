@@ -282,9 +282,9 @@ def deflated(coded, content=None):
     )
 
 
-def deflate(data):
+def deflate(data, end=zlib.Z_FINISH):
     coder = zlib.compressobj(wbits=-15)
-    return coder.compress(data) + coder.flush()
+    return coder.compress(data) + coder.flush(end)
 
 
 def cut_wide(data):
@@ -327,6 +327,7 @@ MALFORMED = {
     "no local header": (one(edit=put(0, b"XX")), "bad-layout"),
     "member beyond the directory": (one(edit=put_both(18, b"\xff\xff\0\0\xff\xff\0\0")), "bad-layout"),
     "local header beyond": (one(edit=put_central(42, b"\0\0\1\0")), "bad-layout"),
+    "members in one place": (zipped(("a.npy", member()), ("b.npy", member()), edit=put(-31, bytes(4))), "bad-layout"),
     "names differ": (one(edit=put(30, b"b")), "mismatch"),
     "methods differ": (one(edit=put(8, b"\x08")), "mismatch"),
     "CRCs differ": (one(edit=put(14, b"????")), "mismatch"),
@@ -341,7 +342,7 @@ MALFORMED = {
     "64-bit end of another size": (one(edit=lambda d: put(-10, b"\7\7")(wide_end(d))), "mismatch"),
     "no 64-bit end": (one(edit=put(-6, b"\xff" * 4)), "bad-layout"),
     "deflate damaged": (deflated(b"\xff" * 20), "bad-stream"),
-    "deflate damaged later": (deflated(deflate(BIG)[:1000] + b"\xff" * 3000, BIG), "bad-stream"),
+    "deflate damaged later": (deflated(deflate(BIG, zlib.Z_FULL_FLUSH) + b"\7", BIG), "bad-stream"),
     "deflate cut": (deflated(deflate(BIG)[:-1], BIG), "bad-stream"),
     "deflate followed": (deflated(deflate(member()) + b"x"), "bad-stream"),
     "deflate followed by much": (deflated(deflate(member()) + bytes(3 << 20)), "bad-stream"),

@@ -10,6 +10,7 @@ import pytest
 import nnpack
 from nnpack import container, testing
 from nnpack.abc import Codec
+from nnpack.sections import parse_payload
 from tests.reading import fault, read_random, read_sequential
 
 
@@ -143,8 +144,6 @@ class Layout:
 
     def blocks(self, data):
         """Yield (offset of the CRC-32, start, size) of every stored plane-block."""
-        from nnpack.sections import parse_payload  # noqa: PLC0415
-
         for section in self.sections:
             if section.type in (container.ALIAS, container.NAMES):
                 continue

@@ -100,12 +100,12 @@ def reported(items: Iterable[Item], total: int | None, progress: Progress | None
     """Yield items, and tell the caller of the conversion how far it has come."""
     done = 0
     for item in items:
-        if item.type == "tensor" and progress:
+        if item.type == "tensor" and progress is not None:
             progress(done, total, item.name)
         yield item
         if item.type == "tensor":
             done += item.value.nbytes
-    if progress:
+    if progress is not None:
         progress(done, total, "")
 
 

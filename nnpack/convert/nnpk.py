@@ -52,8 +52,8 @@ class Sealed:
 def read(origin: Origin, options: Options, summary: Summary) -> Iterator[Model]:
     """Open a file, or read a pipe in order."""
     if isinstance(origin, Pipe):
-        with closing(_in_order(origin, options)) as items:
-            yield Model(_usable(items, options, summary), None, lasting=False)
+        with closing(_in_order(origin, options)) as arriving:
+            yield Model(_usable(arriving, options, summary), None, lasting=False)
         return
     with reader.open(origin, limits=options.limits, threads=options.threads) as file:
         wanted = (tensor for tensor in file.values() if options.want(tensor.name))
