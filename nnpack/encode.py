@@ -196,10 +196,10 @@ def encode(leaf: Dense, plan: Plan, payload: Payload, pool: Executor | None = No
         payload.borrow(data)
     else:
         for planes in _encoded_blocks(leaf, plan, pool):
-            for data, crc in planes:
+            for plane, crc in planes:
                 payload.pad(up8(payload.size))
-                payload.append(data)
-                entries.append((len(data), crc))
+                payload.append(plane)
+                entries.append((len(plane), crc))
     table = np.array(entries, np.uint32).reshape(-1, 2)
     codecs = tuple(codec.id for codec in plan.codecs)
     return StreamHead(plan.transform.id, plan.log2, 0, codecs, table[:0], table)

@@ -3,14 +3,17 @@
     u64 length of the header · header, a JSON object, spaces behind it · data
 
 Besides what the reference rejects, duplicate keys, unknown members, white space before the header
-and names that nnpack has not are rejected. The order of the tensors' data is kept, and so is the
-header's where it is another one. Dtypes under a byte have the first cell in the lowest bits.
+and names that nnpack has not are rejected. Types under a byte have the first cell in the lowest
+bits. Tensors keep the order of their data.
 
-What safetensors has no place for is written so that the way back restores it:
+The way from safetensors to nnpack and back restores the data, the order of the header and the
+metadata; the header's spelling may be another one. `nnpack.origin` says what that needs besides:
 
-- A metadata value that is no string becomes its JSON text, and the key `nnpack.json` holds the
-  list of such keys.
-- BOOL with bytes above 1 is uint8 in nnpack, with the type in `nnpack.origin`.
+- `type`: BOOL, of a tensor with bytes above 1, which is uint8 in nnpack;
+- `position`: of a tensor in the header, if the header has another order than the data.
+
+The way from nnpack to safetensors and back restores metadata that safetensors has no place for: a
+value that is no string is written as its JSON text, and the key `nnpack.json` lists such keys.
 """
 
 from __future__ import annotations

@@ -1,0 +1,268 @@
+"""What can be made into a value and what cannot, with the reason that the caller is told."""
+
+import struct
+
+import ml_dtypes
+import numpy as np
+import pytest
+from scipy import sparse
+
+import nnpack
+from nnpack import dtypes, grid, testing
+from nnpack.abc import PIECE
+from nnpack.dtypes import BY_NAME
+from nnpack.errors import Invalid
+from nnpack.nodes import KINDS
+from nnpack.wire import Cursor
+
+Codebook, Concat, Constant, Csr = nnpack.Codebook, nnpack.Concat, nnpack.Constant, nnpack.Csr
+Dense, Opaque, Quantized = nnpack.Dense, nnpack.Opaque, nnpack.Quantized
+FormatError = nnpack.FormatError
+
+
+class Lazy:
+    """An array that can only be sliced, and says how much was asked for at once."""
+
+    def __init__(self, array, dtype=None, give=None):
+        self.shape, self.dtype = array.shape, dtype or array.dtype
+        self._array, self._give = array, give
+        self.most = 0
+
+    def __getitem__(self, key):
+        piece = self._array[key]
+        self.most = max(self.most, piece.size)
+        return piece if self._give is None else self._give(piece)
+
+
+def u8(*numbers):
+    return np.array(numbers, np.uint8)
+
+
+def ints(*numbers):
+    return np.array(numbers)
+
+
+def ones(*shape):
+    return np.ones(shape, np.float32)
+
+
+def codes(*shape):
+    return np.zeros(shape, np.int8)
+
+
+def rebuilt(kind, shape, dtype, parameters, **parts):
+    """Build a value as a reader does, from the parts of a node head."""
+    roles = {name: role for role, name in KINDS[kind].roles.items()}
+    named = {roles[name.replace("_", " ") if kind == 6 else name]: part for name, part in parts.items()}
+    KINDS[kind].from_parts(shape, BY_NAME[dtype], Cursor(parameters, 0), named)
+
+
+def u64(*numbers):
+    return struct.pack(f"<{len(numbers)}Q", *numbers)
+
+
+def check(value):
+    """Check contents that stand where a constructor does not look."""
+    value.check()
+
+
+BYTES, WORDS = Dense(u8(0, 1)), Dense(ones(2))
+LAZY = Dense(Lazy(u8(0, 1)))
+RANK33 = [1] * 33
+HUGE = (1 << 31, 1 << 31)
+
+# what: (call, exception, message)
+ERRORS = {
+    # dtypes.py
+    "name": (lambda: dtypes.named("uint9"), ValueError, r"no dtype is called 'uint9'; there are bool, uint1"),
+    "numpy object": (lambda: Dense([None]), TypeError, r"arrays of object cannot be stored"),
+    "numpy text": (lambda: Dense("x"), TypeError, r"arrays of <U1 cannot"),
+    "numpy record": (lambda: Dense(np.zeros(1, "u1,u1")), TypeError, r"cannot be stored"),
+    "numpy time": (lambda: Dense(np.zeros(1, "M8[s]")), TypeError, r"cannot be stored"),
+    "numpy long double": (lambda: Dense(np.zeros(1, np.longdouble)), TypeError, r"cannot be stored"),
+    "size": (lambda: Constant(u8(0), HUGE), Invalid, r"passes 2\^62 bytes"),
+    "size behind zero": (lambda: Constant(u8(0), (0, *HUGE)), Invalid, r"passes 2\^62"),
+    "size of unknown dtype": (lambda: dtypes.check_shape((1 << 58,), None), Invalid, r"passes 2\^62"),
+    "cell above": (lambda: Dense(u8(8), "uint3"), Invalid, r"a cell is out of the range of uint3"),
+    "cell below": (lambda: Dense(np.int8([-5]), "int3"), Invalid, r"out of the range of int3"),
+    "cell bits": (lambda: Dense(u8(16), "uint4"), Invalid, r"a cell of uint4 has bits beyond its width"),
+    "bool bits": (lambda: Dense(u8(2).view(bool)), Invalid, r"a cell of bool has bits"),
+    "float bits": (lambda: Dense(u8(64), "float6_e2m3fn"), Invalid, r"float6_e2m3fn has bits"),
+    "spare bits": (lambda: dtypes.unpack(u8(2), 1, 1), FormatError, r"unused bits behind the last cell"),
+    # grid.py
+    "blocks": (lambda: grid.grid_shape((2, 3), (1,)), Invalid, r"1 block sizes for 2 axes"),
+    "block": (lambda: grid.grid_shape((2,), (2,)), Invalid, r"a block of 2 along an axis of 2: 0 means"),
+    "negative block": (lambda: grid.grid_shape((2,), (-1,)), Invalid, r"a block of -1"),
+    "inference": (lambda: grid.infer_block((6,), (4,)), ValueError, r"grid of shape \(4,\) does not divide.*\(6,\): pass block="),
+    # abc.py
+    "no copy": (lambda: np.array(Constant(u8(1), (2,)), copy=False), ValueError, r"a Constant cannot be had .* without a copy"),
+    "frozen": (lambda: setattr(BYTES, "shape", ()), AttributeError, r"Dense is frozen: make a new one to change shape"),
+    # cell.py
+    "two cells": (lambda: Constant(u8(1, 2), (2,)), Invalid, r"one element is needed, not 2"),
+    "inexact": (lambda: Constant(0.1, (2,), "float16"), Invalid, r"0\.1 is not exactly one float16"),
+    "too large": (lambda: Constant(256, (2,), "uint8"), Invalid, r"256 is not exactly one uint8"),
+    "too narrow": (lambda: Constant(9, (2,), "uint3"), Invalid, r"out of the range of uint3"),
+    "record cell": (lambda: Csr(u8(0), u8(), u8(), (2,), np.zeros(1, "u1,u1")), Invalid, r"not exactly one uint8"),
+    # dense.py
+    "rank": (lambda: Dense(Lazy(_Rank33())), Invalid, r"rank 33 passes 32"),
+    "dense head": (lambda: rebuilt(1, (2,), "uint8", b""), TypeError, r"made from its stream"),
+    "torch": (lambda: Dense(Lazy(u8(1), dtype=object)), TypeError, r"arrays of object cannot be stored"),
+    "no dtype": (lambda: Dense(Lazy(u8(1), dtype=_Odd())), TypeError, r"arrays of odd cannot be stored; torch tensors: see nnpack\.torch"),
+    "other memory": (lambda: Dense(ones(2), "uint8"), TypeError, r"uint8 is uint8 in memory, not float32"),
+    "not narrow": (lambda: Dense(np.int16([1]), "uint3"), TypeError, r"uint3 is uint8 in memory, not int16"),
+    "signed bytes above": (lambda: Dense(np.int8([8]), "int4"), Invalid, r"a cell is out of the range of int4"),
+    "signed bytes below": (lambda: Dense(np.int8([-3]), "int2"), Invalid, r"out of the range of int2"),
+    "signed bytes of floats": (lambda: Dense(np.int8([1]), "float4_e2m1fn"), Invalid, r"out of the range of float4"),
+    "lazy gives another type": (lambda: Dense(Lazy(ones(3), dtype=np.dtype("u1"))).to_numpy(), TypeError, r"a slice of a lazy array is float32, not uint8"),
+    "lazy gives another order": (lambda: Dense(Lazy(np.zeros(3, ">f4"))).to_numpy(), TypeError, r"is >f4, not float32"),
+    "lazy cells": (lambda: testing.file_of({"w": Dense(Lazy(u8(9)), "uint3")}), Invalid, r"out of the range of uint3"),
+    # constant.py
+    "constant shape": (lambda: Constant(u8(1), (-1,)), Invalid, r"no tensor has the shape \(-1,\)"),
+    "constant rank": (lambda: Constant(u8(1), RANK33), Invalid, r"no tensor has the shape"),
+    "constant dtype": (lambda: Constant("x", (1,)), TypeError, r"cannot be stored"),
+    # csr.py
+    "csr shape": (lambda: Csr(u8(), u8(), u8(), (-1,)), Invalid, r"no tensor has the shape"),
+    "csr rank": (lambda: Csr(u8(0), u8(), u8(), RANK33), Invalid, r"no tensor has the shape"),
+    "csr size": (lambda: Csr(u8(), u8(), u8(), HUGE, row_length=1 << 61), Invalid, r"passes 2\^62"),
+    "row length": (lambda: Csr(u8(0), u8(), u8(), (2,), row_length=0), Invalid, r"a row length of 0"),
+    "row length of a scalar": (lambda: Csr(u8(0), u8(), u8(), (), row_length=2), Invalid, r"a row length of 2"),
+    "counts dtype": (lambda: Csr(codes(1), u8(), u8(), (2,)), Invalid, r"counts of int8: uint1 to uint32"),
+    "gaps dtype": (lambda: Csr(u8(0), np.zeros(0, np.uint64), u8(), (2,)), Invalid, r"gaps of uint64: uint1 to uint32"),
+    "counts kind": (lambda: Csr(Codebook(u8(0), u8(0)), u8(), u8(), (2,)), Invalid, r"counts of kind codebook: dense or constant"),
+    "gaps kind": (lambda: Csr(u8(1), Concat([u8(0)], 0), u8(1), (2,)), Invalid, r"gaps of kind concat"),
+    "rows": (lambda: Csr(u8(0, 0), u8(), u8(), (2,)), Invalid, r"counts of shape \(2,\) for 1 rows"),
+    "gaps rank": (lambda: Csr(u8(0), np.zeros((0, 1), np.uint8), u8(), (2,)), Invalid, r"gaps \(0, 1\) and values \(0,\)"),
+    "values": (lambda: Csr(u8(1), u8(0), u8(1, 2), (2,)), Invalid, r"gaps \(1,\) and values \(2,\)"),
+    "values rank": (lambda: Csr(u8(1), u8(0), u8(1).reshape(1, 1), (2,)), Invalid, r"values \(1, 1\)"),
+    "nnz": (lambda: Csr(u8(3), u8(0, 0, 0), u8(1, 2, 3), (2,)), Invalid, r"gaps \(3,\)"),
+    "count beyond row": (lambda: Csr(u8(3, 0), u8(0, 0, 0), u8(1, 2, 3), (2, 2)), Invalid, r"a count is more than its row"),
+    "count beyond values": (lambda: Csr(u8(1, 1), u8(0), u8(1), (2, 2)), Invalid, r"a count is more than its row or the values"),
+    "column beyond row": (lambda: Csr(u8(1, 0), u8(2), u8(1), (2, 2)), Invalid, r"a column is beyond its row's end"),
+    "column beyond short row": (lambda: Csr(u8(0, 1), u8(1), u8(1), (3,), 0, 2), Invalid, r"a column is beyond"),
+    "values left": (lambda: Csr(u8(1, 0), u8(0, 0), u8(1, 2), (2, 2)), Invalid, r"counts sum to 1, 2 values are stored"),
+    "rows before": (lambda: Csr(Dense(Lazy(u8(2, 0))), u8(0), u8(1), (2, 2)).window(2, 4)(2, 4, np.empty(2, np.uint8)), Invalid, r"counts sum to more than 1 values"),
+    "wide gap": (lambda: Csr.from_arrays([0, 1], [1 << 32], [1.0], (1, 1 << 33)), ValueError, r"a gap of 4294967296 does not fit 32 bits: pass a smaller row_length"),
+    "indptr length": (lambda: Csr.from_arrays([0, 1], [0], [1], (2, 2)), ValueError, r"indptr does not ascend from 0 over 2 rows"),
+    "indptr start": (lambda: Csr.from_arrays([1, 1], [0], [1], (1, 2)), ValueError, r"indptr does not ascend"),
+    "indptr descends": (lambda: Csr.from_arrays([0, 2, 1], [0], [1], (2, 2)), ValueError, r"indptr does not ascend"),
+    "indptr end": (lambda: Csr.from_arrays([0, 2], [0], [1], (1, 2)), ValueError, r"1 indices and 1 data, indptr ends at 2"),
+    "indices": (lambda: Csr.from_arrays([0, 1], [0], [1, 2], (1, 2)), ValueError, r"1 indices and 2 data"),
+    "column": (lambda: Csr.from_arrays([0, 1], [2], [1], (1, 2)), ValueError, r"out of range \[0, 2\)"),
+    "negative column": (lambda: Csr.from_arrays([0, 1], [-1], [1], (1, 2)), ValueError, r"out of range"),
+    "duplicate": (lambda: Csr.from_arrays([0, 3], [1, 0, 1], [1, 2, 3], (1, 2)), ValueError, r"stored twice: sum the duplicates"),
+    "scipy rank": (lambda: Csr.from_numpy(ones(3)).to_scipy(), ValueError, r"a csr of shape \(3,\) in rows of 3 is no matrix"),
+    "scipy rows": (lambda: Csr.from_numpy(ones(2, 4), row_length=8).to_scipy(), ValueError, r"in rows of 8 is no matrix in its own rows"),
+    "scipy fill": (lambda: Csr.from_numpy(ones(2, 2), fill=np.float32(-0.0)).to_scipy(), ValueError, r"scipy leaves out zeros, this value -0\.0"),
+    "csr head": (lambda: rebuilt(3, (2,), "float32", u64(2, 0), counts=Dense(u8(0)), gaps=Dense(u8()), values=Dense(u8())), Invalid, r"values of uint8 in a csr of float32"),
+    "fill spare bits": (lambda: rebuilt(3, (2,), "uint3", u64(2, 8), counts=Dense(u8(0)), gaps=Dense(u8()), values=Dense(u8(), "uint3")), FormatError, r"bad-value: unused bits"),
+    "fill padding": (lambda: rebuilt(3, (2,), "uint8", u64(2, 256), counts=Dense(u8(0)), gaps=Dense(u8()), values=Dense(u8())), FormatError, r"bad-layout: padding after a cell"),
+    "row length field": (lambda: rebuilt(3, (2,), "uint8", u64(1 << 62, 0)), FormatError, r"bad-value: the row length is not below 2\^62"),
+    # codebook.py
+    "indices dtype": (lambda: Codebook(ones(2), codes(2)), Invalid, r"indices of int8: uint1 to uint32"),
+    "indices width": (lambda: Codebook(ones(2), np.zeros(2, np.uint64)), Invalid, r"indices of uint64"),
+    "codebook rank": (lambda: Codebook(ones(*[1] * 31, 1), Constant(0, [1] * 32, "uint8")), Invalid, r"a codebook of rank 32"),
+    "codebook vectors rank": (lambda: Codebook(Constant(u8(1), [1] * 32), Constant(0, [1] * 31, "uint8"), vector_axis=0, block=[0] * 31), Invalid, r"a codebook of rank 31"),
+    "vector of one": (lambda: Codebook(ones(2, 1), u8(0), vector_axis=0), Invalid, r"a vector length of 1"),
+    "vector of none": (lambda: Codebook(ones(2, 0), u8(0), vector_axis=0), Invalid, r"a vector length of 0"),
+    "vector too long": (lambda: Codebook(u8(0).repeat(65537).reshape(1, -1), u8(0), vector_axis=0), Invalid, r"a vector length of 65537"),
+    "vector of a scalar": (lambda: Codebook(np.float32(1), u8(0), vector_axis=0, block=(0,)), Invalid, r"a vector length of 0"),
+    "vector axis": (lambda: Codebook(ones(2, 2), u8(0), vector_axis=1, block=(0,)), Invalid, r"vectors of 2 do not divide axis 1 of \(1,\)"),
+    "negative vector axis": (lambda: Codebook(ones(2, 2), u8(0), vector_axis=-1), Invalid, r"do not divide axis -1"),
+    "vector block": (lambda: Codebook(ones(2, 2, 2), u8(0, 0), vector_axis=0, block=(3,)), Invalid, r"vectors of 2 do not divide axis 0 of \(4,\)"),
+    "table grid": (lambda: Codebook(ones(3, 2), u8(0, 0), block=(1,)), Invalid, r"a table of shape \(3, 2\) for a grid of \(2,\)"),
+    "table tail": (lambda: Codebook(ones(1, 2, 2), u8(0, 0), block=(0,)), Invalid, r"a table of shape \(1, 2, 2\) for a grid of \(1,\)"),
+    "table of a scalar": (lambda: Codebook(np.float32(1), u8(0)), ValueError, r"pass block="),
+    "table without entries": (lambda: Codebook(np.zeros((1, 0), np.uint8), u8(), block=(0,)), Invalid, r"a table of shape \(1, 0\) for uint8"),
+    "table without axis": (lambda: Codebook(np.float32(1), np.uint8(0)), Invalid, r"a table of shape \(\) for uint8"),
+    "table beyond indices": (lambda: Codebook(ones(3), Dense(u8(1), "uint1")), Invalid, r"a table of shape \(1, 3\) for uint1"),
+    "table inference": (lambda: Codebook(ones(4, 2), u8(0, 0, 0, 0, 0, 0)), ValueError, r"does not divide .* pass block="),
+    "table kind": (lambda: Codebook(Constant(u8(1), (2,)), u8(0)), ValueError, r"a table that is not an array must have the shape \(1, 2\)"),
+    "table lazy": (lambda: Codebook(Lazy(u8(1, 2)), u8(0)), ValueError, r"must have the shape \(1, 2\)"),
+    "index": (lambda: Codebook(ones(2), u8(0, 2)), Invalid, r"an index of 2 into 2 entries"),
+    "index read": (lambda: Codebook(ones(2), Dense(Lazy(u8(0, 2)))).to_numpy(), Invalid, r"an index of 2 into 2"),
+    "codebook head axis": (lambda: rebuilt(4, (2,), "float32", struct.pack("<IIQ", 1, 1, 0), table=WORDS, indices=BYTES), Invalid, r"a vector axis without vectors"),
+    "codebook head dtype": (lambda: rebuilt(4, (2,), "uint8", bytes([1]).ljust(16, b"\0"), table=WORDS, indices=BYTES), Invalid, r"a table of float32 in a uint8 codebook"),
+    "codebook head indices": (lambda: rebuilt(4, (3,), "float32", bytes([1]).ljust(16, b"\0"), table=Dense(ones(1, 2)), indices=BYTES), Invalid, r"indices of shape \(2,\) for \(3,\)"),
+    # quantized.py
+    "flat without block": (lambda: Quantized(codes(2), ones(1), flat=True), ValueError, r"flat blocks and group_index need block="),
+    "index without block": (lambda: Quantized(codes(2), ones(1), group_index=u8(0, 0), group_axis=0), ValueError, r"need block="),
+    "result": (lambda: Quantized(codes(2), ones(), dtype="float64"), Invalid, r"float64 results: there are float16, bfloat16, float32"),
+    "result name": (lambda: Quantized(codes(2), ones(), dtype="half"), ValueError, r"no dtype is called 'half'"),
+    "step": (lambda: Quantized(codes(2), ones(), step="float32"), Invalid, r"steps of float32: there are float16, bfloat16"),
+    "codes": (lambda: Quantized(np.zeros(2, np.int64), ones()), Invalid, r"codes of int64: real, at most 32 bits"),
+    "complex codes": (lambda: Quantized(np.zeros(2, np.complex64), ones()), Invalid, r"codes of complex64"),
+    "two offsets": (lambda: Quantized(codes(2), ones(), zero=u8(0).reshape(()), bias=ones()), Invalid, r"at most one of zero, bias, min, not \['zero', 'bias'\]"),
+    "scale shape": (lambda: Quantized(codes(4), ones(3), block=(2,)), Invalid, r"scale of shape \(3,\) for a grid of \(2,\)"),
+    "zero shape": (lambda: Quantized(codes(4), ones(2), zero=codes(3)), Invalid, r"zero of shape \(3,\) for a grid of \(2,\)"),
+    "scale dtype": (lambda: Quantized(codes(2), np.float64(1)), Invalid, r"scale of float64: real, at most 32 bits"),
+    "min dtype": (lambda: Quantized(codes(2), ones(), min=np.uint64(1)), Invalid, r"min of uint64"),
+    "scale inference": (lambda: Quantized(codes(6), ones(4)), ValueError, r"does not divide codes of shape \(6,\)"),
+    "scale rank": (lambda: Quantized(codes(2, 2), ones(2)), ValueError, r"does not divide codes of shape \(2, 2\)"),
+    "no groups": (lambda: Quantized(codes(2), ones(0)), ValueError, r"does not divide"),
+    "one for many": (lambda: Quantized(codes(4), ones(2), zero=np.int8(1)), ValueError, r"one scale, zero, bias or min for a grid of \(2,\)"),
+    "axis alone": (lambda: Quantized(codes(2), ones(), group_axis=0), Invalid, r"group_index and group_axis go together"),
+    "index alone": (lambda: Quantized(codes(2), ones(1), block=(0,), group_index=u8(0, 0)), Invalid, r"go together"),
+    "index axis": (lambda: Quantized(codes(2), ones(1), block=(0,), group_index=u8(0, 0), group_axis=1), Invalid, r"group_index along axis 1 of \(2,\)"),
+    "index flat": (lambda: Quantized(codes(2), ones(1), block=2, flat=True, group_index=u8(0, 0), group_axis=0), Invalid, r"flat=True"),
+    "index dtype": (lambda: Quantized(codes(2), ones(1), block=(0,), group_index=codes(2), group_axis=0), Invalid, r"group_index of int8: uint1 to uint32"),
+    "index shape": (lambda: Quantized(codes(2), ones(1), block=(0,), group_index=u8(0), group_axis=0), Invalid, r"group_index of shape \(1,\) for 2"),
+    "index value": (lambda: Quantized(codes(2), ones(1), block=(0,), group_index=u8(0, 1), group_axis=0), Invalid, r"group 1 of 1"),
+    "flat length": (lambda: Quantized(codes(2), ones(1), block=0, flat=True), Invalid, r"flat blocks have one length of at least 1, not \(0,\)"),
+    "flat lengths": (lambda: Quantized(codes(2), ones(1), block=(1, 1), flat=True), Invalid, r"not \(1, 1\)"),
+    "flat too long": (lambda: Quantized(codes(2), ones(1), block=1 << 62, flat=True), Invalid, r"flat blocks"),
+    "block of one axis": (lambda: Quantized(codes(2, 2), ones(1), block=1), Invalid, r"1 block sizes for 2 axes"),
+    "quantized size": (lambda: Quantized(Constant(0, (1 << 60,), "int8"), ones()), Invalid, r"passes 2\^62"),
+    "quantized flags": (lambda: rebuilt(5, (2,), "float32", u64(4, 0)), FormatError, r"reserved-nonzero"),
+    "quantized reserved": (lambda: rebuilt(5, (2,), "float32", u64(1 << 24, 0)), FormatError, r"reserved-nonzero"),
+    "quantized head axis": (lambda: rebuilt(5, (2,), "float32", u64(1 << 8, 0), codes=BYTES, scale=WORDS), Invalid, r"a group axis without group_index"),
+    "quantized head step": (lambda: rebuilt(5, (2,), "float32", u64(0x3A << 16, 0), codes=BYTES, scale=WORDS), Invalid, r"a step of dtype 0x3a"),
+    "quantized head unknown step": (lambda: rebuilt(5, (2,), "float32", u64(2 << 16, 0), codes=BYTES, scale=WORDS), Invalid, r"a step of dtype 0x02"),
+    "quantized head codes": (lambda: rebuilt(5, (3,), "float32", u64(0, 0), codes=BYTES, scale=WORDS), Invalid, r"codes of shape \(2,\) in a node of \(3,\)"),
+    # concat.py
+    "no parts": (lambda: Concat([], 0), Invalid, r"0 parts, not 1 to 63"),
+    "64 parts": (lambda: Concat([u8(1)] * 64, 0), Invalid, r"64 parts"),
+    "concat axis": (lambda: Concat([u8(1)], 1), Invalid, r"axis 1 of rank 1"),
+    "concat negative axis": (lambda: Concat([u8(1)], -1), Invalid, r"axis -1 of rank 1"),
+    "concat scalars": (lambda: Concat([np.uint8(1)], 0), Invalid, r"axis 0 of rank 0"),
+    "concat dtypes": (lambda: Concat([u8(1), codes(1)], 0), Invalid, r"parts of uint8 and int8"),
+    "concat shapes": (lambda: Concat([ones(2, 3), ones(2, 4)], 0), Invalid, r"parts of shapes \(2, 3\) and \(2, 4\)"),
+    "concat ranks": (lambda: Concat([ones(2), ones(2, 1)], 0), Invalid, r"parts of shapes \(2,\) and \(2, 1\)"),
+    "concat head roles": (lambda: rebuilt(6, (4,), "uint8", u64(0), part_1=BYTES, part_3=BYTES), Invalid, r"roles of a concat are 1, 2, 3, in order"),
+    "concat head shape": (lambda: rebuilt(6, (4,), "uint8", u64(0), part_1=BYTES), Invalid, r"parts give \(2,\), the node states \(4,\)"),
+    "concat head dtype": (lambda: rebuilt(6, (2,), "int8", u64(0), part_1=BYTES), Invalid, r"parts are uint8, the node states int8"),
+    # opaque.py
+    "opaque shape": (lambda: Opaque(b"", "a.b", (-1,), "bool"), Invalid, r"no tensor has the shape"),
+    "opaque rank": (lambda: Opaque(b"", "a.b", RANK33, "bool"), Invalid, r"no tensor has the shape"),
+    "opaque size": (lambda: Opaque(b"", "a.b", HUGE, "uint8"), Invalid, r"passes 2\^62"),
+    "opaque dtype": (lambda: Opaque(b"", "a.b", (1,), "q4"), ValueError, r"no dtype is called 'q4'"),
+    "format": (lambda: Opaque(b"", "ggml", (1,), "bool"), Invalid, r"'ggml' is no reverse-DNS name"),
+    "format case": (lambda: Opaque(b"", "ggml.Q4", (1,), "bool"), Invalid, r"no reverse-DNS name"),
+    "format end": (lambda: Opaque(b"", "ggml.q4\n", (1,), "bool"), Invalid, r"no reverse-DNS name"),
+    "format length": (lambda: Opaque(b"", "a." + "b" * 254, (1,), "bool"), Invalid, r"no reverse-DNS name"),
+    "blocks rank": (lambda: Opaque(u8(1).reshape(1, 1), "a.b", (1,), "bool"), Invalid, r"one dense node of uint8 and rank 1"),
+    "blocks dtype": (lambda: Opaque(codes(1), "a.b", (1,), "bool"), Invalid, r"one dense node of uint8"),
+    "blocks kind": (lambda: Opaque(Constant(u8(1), (2,)), "a.b", (1,), "bool"), Invalid, r"one dense node"),
+    "no plug-in": (lambda: Opaque(b"x", "a.b", (1,), "bool").to_numpy(), nnpack.UnsupportedError, r"the foreign format a\.b need a plug-in: kinds=\{'a\.b': decode\}"),
+    "plug-in shape": (lambda: Opaque(b"x", "a.b", (1,), "uint8", decode=lambda *_: u8(1, 2)).to_numpy(), TypeError, r"the plug-in for a\.b returned uint8\(2,\)"),
+    "plug-in dtype": (lambda: Opaque(b"x", "a.b", (1,), "uint8", decode=lambda *_: ones(1)).to_numpy(), TypeError, r"returned float32\(1,\)"),
+    "opaque reserved": (lambda: rebuilt(7, (1,), "bool", b"\3\0\1\0\0\0\0\0a.b", data=BYTES), FormatError, r"reserved-nonzero"),
+    "opaque head name": (lambda: rebuilt(7, (1,), "bool", b"\3\0\0\0\0\0\0\0a\xffb".ljust(16, b"\0"), data=BYTES), Invalid, r"no reverse-DNS name"),
+    "opaque head padding": (lambda: rebuilt(7, (1,), "bool", b"\3\0\0\0\0\0\0\0a.b".ljust(16, b"\1"), data=BYTES), FormatError, r"bad-layout: padding after"),
+}  # fmt: skip
+
+
+class _Rank33:
+    shape, dtype = tuple(RANK33), np.dtype("u1")
+
+
+class _Odd:
+    def __str__(self):
+        return "odd"
+
+
+@pytest.mark.parametrize("what", ERRORS)
+def test_what_cannot_be_is_refused(what):
+    call, kind, message = ERRORS[what]
+    with pytest.raises(kind, match=message) as caught:
+        call()
+    assert type(caught.value) is kind
