@@ -226,7 +226,7 @@ def pack(cells: Array, bits: int) -> Array:
     words = np.zeros(len(lanes), word)
     for lane in range(group):
         words |= lanes[:, lane].astype(word) << word.type(bits * lane)
-    packed = words.view(np.uint8).reshape(len(words), -1)[:, :width].reshape(-1)
+    packed = words.view(np.uint8).reshape(-1, word.itemsize)[:, :width].reshape(-1)
     return packed[: packed_size(len(cells), bits)]
 
 

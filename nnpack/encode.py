@@ -35,8 +35,8 @@ PAYS: Final = 0.98
 SMALL_LEAF: Final = 64
 """Bytes below which no codec is tried."""
 
-AHEAD: Final = 16
-"""Blocks that may be encoded before they are wanted."""
+AHEAD: Final = 8 << 20
+"""Bytes of cells that may be on the way to be encoded, besides the block that is next."""
 
 PROFILES: Final = ("raw", "balanced")
 
@@ -215,6 +215,7 @@ def _encoded_blocks(leaf: Dense, plan: Plan, pool: Executor | None) -> Iterator[
         return
     block = 1 << plan.log2
     fill = leaf.window(0, leaf.size)
+    depth = max(1, AHEAD // (leaf.cell.itemsize * block))
     ahead: deque[Future[Stored]] = deque()
     for start in range(0, leaf.size, block):
         cells = np.empty(min(block, leaf.size - start), leaf.cell.numpy)
@@ -223,7 +224,7 @@ def _encoded_blocks(leaf: Dense, plan: Plan, pool: Executor | None) -> Iterator[
             yield _encode_block(cells, leaf.cell, plan)
             continue
         ahead.append(pool.submit(_encode_block, cells, leaf.cell, plan))
-        if len(ahead) > AHEAD:
+        if len(ahead) > depth:
             yield ahead.popleft().result()
     while ahead:
         yield ahead.popleft().result()
@@ -234,6 +235,7 @@ def _encode_block(cells: Array, dtype: DType, plan: Plan) -> Stored:
     stored: Stored = []
     for codec, plane in zip(plan.codecs, plan.transform.split(cells, dtype), strict=True):
         coded = b"" if codec.id == RAW else codec.encode(plane.data)
-        data = coded if 0 < len(coded) < len(plane) else plane.data
+        # A copy: codecs allocate for the worst case, and the rest of that would stay in use.
+        data = bytes(memoryview(coded)) if 0 < len(coded) < len(plane) else plane.data
         stored.append((data, crc32(data)))
     return stored

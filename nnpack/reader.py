@@ -228,7 +228,7 @@ class Reader(Mapping[str, Tensor]):
             unknown = self.plugins.unknown(head)
             node = None if unknown else build(section, head, self.plugins, self._source)
             found = self._tensors[row] = section, head, node, unknown
-        return Tensor(name, *found, self.budget, self._run)
+        return Tensor(name, self._source, *found, self.budget, self._run)
 
     def _target(self, row: int) -> int:
         """Return the row of the tensor that an alias stands for."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from nnpack import container
-from nnpack.convert import FORMATS
+from nnpack.convert import FORMATS, detect
 from nnpack.convert.model import Options, Summary
-from nnpack.dtypes import BY_ID
-from nnpack.errors import NnpackError
+from nnpack.dtypes import BY_ID, packed_size
+from nnpack.errors import NnpackError, UnsupportedError
 from nnpack.limits import DEFAULT_LIMITS
+from nnpack.plugins import Plugins, split_plugins
+from nnpack.reader import Reader
+from nnpack.reader import open as open_file
 from nnpack.sections import parse_payload
 from nnpack.tree import CODEC, KIND, TRANSFORM
 
@@ -23,8 +28,6 @@ if TYPE_CHECKING:
     from nnpack.abc import Node
     from nnpack.container import Section
     from nnpack.explain import Row
-    from nnpack.plugins import Plugins
-    from nnpack.reader import Reader
     from nnpack.salvage import Recovered
     from nnpack.tree import NodeHead
     from nnpack.verify import Report
@@ -93,17 +96,13 @@ def describe(reader: Reader) -> dict[str, Any]:
             _describe_section(section, reader, plugins, info)
         except NnpackError as bad:
             info["faults"].append(str(bad.at(offset=section.offset, section=section.label)))
-    return info | {"totals": _totals(info["tensors"])}
+    return info | {"totals": totals(info["tensors"])}
 
 
 def _describe_section(
     section: Section, reader: Reader, plugins: Plugins, info: dict[str, Any]
 ) -> None:
-    row: dict[str, Any] = {
-        "name": section.name,
-        "stored": section.payload_length,
-        "offset": section.offset,
-    }
+    row = _head_of(section)
     match section.type:
         case container.TENSOR:
             info["tensors"].append(row | _describe_tensor(section, plugins))
@@ -126,14 +125,12 @@ def _describe_section(
             info["others"].append(row | {"type": section.type, "bound": bound})
 
 
-def describe_sections(sections: Iterable[Section], plugins: Plugins) -> list[dict[str, Any]]:
-    """Return the descriptions of the tensors among heads, whose payloads may be out of reach."""
-    return [
-        {"name": section.name, "stored": section.payload_length, "offset": section.offset}
-        | _describe_tensor(section, plugins)
-        for section in sections
-        if section.type == container.TENSOR
-    ]
+def _head_of(section: Section) -> dict[str, Any]:
+    return {
+        "name": section.name,
+        "stored": section.payload_length,
+        "offset": section.offset,
+    }
 
 
 def _describe_tensor(section: Section, plugins: Plugins) -> dict[str, Any]:
@@ -179,10 +176,29 @@ def _tree(node: NodeHead, plugins: Plugins) -> dict[str, Any]:
     return tree | {"parameters": node.parameters.hex(), "parts": parts}
 
 
-def describe_foreign(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
-    """Return the same about a file of another format, as its converter reads it."""
+def describe_any(source: str | IO[bytes]) -> dict[str, Any]:
+    """Describe a file of any format that can be read."""
+    try:
+        with open_file(source) as reader:
+            return describe(reader)
+    except NnpackError as bad:
+        if bad.error_class != "not-nnpack":
+            raise
+        with suppress(UnsupportedError):
+            return _describe_foreign(source)
+        raise
+
+
+def _describe_foreign(source: str | IO[bytes]) -> dict[str, Any]:
+    """Describe a file as its converter reads it."""
+    if isinstance(source, str):
+        size, name = Path(source).stat().st_size, detect(source)
+    else:
+        source.seek(0)
+        name = detect(source.read(16))
+        size = source.seek(0, os.SEEK_END)
+        source.seek(0)
     tensors: list[dict[str, Any]] = []
-    info: dict[str, Any] = {"schema": SCHEMA, "format": name, "size": Path(path).stat().st_size}
     metadata: dict[str, Any] = {}
     module = import_module(next(row.module for row in FORMATS if row.name == name))
     options = Options(
@@ -194,19 +210,83 @@ def describe_foreign(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
         spool=None,
         progress=None,
     )
-    with module.read(path, options, Summary(name, name)) as model:
+    with module.read(source, options, Summary(name, name)) as model:
         for item in model.items:
             if item.type == "tensor":
                 node: Node = getattr(item.value, "node", item.value)
-                stored = -(-node.size * node.cell.bits // 8)
+                stored = packed_size(node.size, node.cell.bits)
                 about = {"kind": node.name, "dtype": node.dtype, "shape": [*node.shape]}
                 tensors.append({"name": item.name, **about, "size": node.nbytes, "stored": stored})
             elif item.type == "metadata":
                 metadata = item.value
-    return info | {"tensors": tensors, "metadata": metadata, "totals": _totals(tensors)}
+    return {
+        "schema": SCHEMA,
+        "format": name,
+        "size": size,
+        "tensors": tensors,
+        "metadata": metadata,
+        "faults": [],
+        "totals": totals(tensors),
+    }
 
 
-def _totals(tensors: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+class Tap:
+    """Hands bytes of a file on to where they are written, and keeps the heads that pass."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        """Write to a file object."""
+        self.size = 0
+        self._file = file
+        self._sections: list[Section] = []
+        self._head = bytearray()
+        self._next = container.HEADER_SIZE
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write all of it."""
+        rest = memoryview(data).cast("B")
+        total = len(rest)
+        self._file.write(rest)
+        while len(rest):
+            skipped = min(max(self._next - self.size, 0), len(rest)) if not self._head else 0
+            self.size += skipped
+            rest = rest[skipped:]
+            taken = min(self._missing(), len(rest))
+            self._head += rest[:taken]
+            self.size += taken
+            rest = rest[taken:]
+            if len(self._head) > container.HEAD_SIZE and not self._missing():
+                section = container.parse_head(bytes(self._head), self._next)
+                self._sections.append(section)
+                self._head.clear()
+                is_last = section.type == container.DIRECTORY
+                self._next = sys.maxsize if is_last else section.end
+        return total
+
+    def _missing(self) -> int:
+        """Return how many bytes are missing of the next part of a head."""
+        if len(self._head) < container.HEAD_SIZE:
+            return container.HEAD_SIZE - len(self._head)
+        fixed = bytes(self._head[: container.HEAD_SIZE])
+        return container.head_lengths(fixed, self._next) - len(self._head)
+
+    def flush(self) -> None:
+        """Hold nothing back."""
+        self._file.flush()
+
+    def tensors(self) -> list[dict[str, Any]]:
+        """Describe the tensors that passed."""
+        first = self._sections[0]
+        bindings = container.parse_names(first) if first.type == container.NAMES else {}
+        plugins = Plugins(*split_plugins(None, None), bindings)
+        return [
+            _head_of(section) | _describe_tensor(section, plugins)
+            for section in self._sections
+            if section.type == container.TENSOR
+        ]
+
+
+def totals(tensors: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the number of tensors and the sums of what they take."""
     return {
         "tensors": len(tensors),
         "size": sum(row["size"] for row in tensors),
@@ -288,13 +368,15 @@ def print_tensors(tensors: Sequence[Mapping[str, Any]], file: IO[str]) -> None:
 
 def align(rows: Sequence[Sequence[str]], right: frozenset[str]) -> Iterator[str]:
     """Yield rows as lines of aligned columns; the first one names them."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = [
-            cell.rjust(width) if name in right else cell.ljust(width)
-            for name, cell, width in zip(rows[0], row, widths, strict=True)
-        ]
-        yield "  ".join(cells).rstrip()
+        line = ""
+        for name, cell, width in zip(rows[0], row, widths, strict=True):
+            gap = " " * (width - cell_len(cell))
+            line += (gap + cell if name in right else cell + gap) + "  "
+        yield line.rstrip()
 
 
 def total_line(totals: Mapping[str, int], file_size: int | None) -> str:
@@ -347,7 +429,7 @@ def report_lines(report: Report, file: str) -> Iterator[str]:
         yield f"  and {report.more:,} more"
     for bad in report.unchecked:
         yield f"  not decoded: {printable(str(bad))}"
-    if not report.directory:
+    if not report.directory and report.intact:
         yield "the directory cannot be read; along their heads these sections are intact:"
         yield from (f"  {printable(label)}" for label in report.intact)
     if report.root:

@@ -177,7 +177,9 @@ class _Stream:
             node = None if unknown else build(section, root, self._plugins, payload)
             name = section.name
             return Item(
-                "tensor", name, Tensor(name, section, root, node, unknown, self._budget, _run)
+                "tensor",
+                name,
+                Tensor(name, payload, section, root, node, unknown, self._budget, _run),
             )
         return self._bytes(section, payload)
 

@@ -18,6 +18,7 @@ from nnpack.stream import Stream
 
 if TYPE_CHECKING:
     from nnpack.container import Section
+    from nnpack.source import Source
     from nnpack.tree import NodeHead
 
 Budget = Callable[[int, int], None]
@@ -32,13 +33,15 @@ class Tensor:
     Attributes:
         name: in the file; an alias keeps its own.
         section: the head of the section that stores it.
+        source: the bytes of the file, or of the section alone.
     """
 
-    __slots__ = ("_budget", "_head", "_node", "_run", "_unknown", "name", "section")
+    __slots__ = ("_budget", "_head", "_node", "_run", "_unknown", "name", "section", "source")
 
     def __init__(
         self,
         name: str,
+        source: Source,
         section: Section,
         head: NodeHead,
         node: Node | None,
@@ -47,7 +50,7 @@ class Tensor:
         run: Run,
     ) -> None:
         """Tensors come from readers; `node` is None if parts of it are unknown here."""
-        self.name, self.section = name, section
+        self.name, self.source, self.section = name, source, section
         self._head, self._node, self._unknown = head, node, unknown
         self._budget, self._run = budget, run
 

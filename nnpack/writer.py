@@ -21,6 +21,7 @@ from nnpack.errors import Invalid
 from nnpack.limits import MAX_DEPTH, MAX_HEAD, MAX_NODES, MAX_SECTIONS
 from nnpack.nodes import KINDS
 from nnpack.nodes.dense import Dense, as_node
+from nnpack.sections import parse_payload
 from nnpack.source import CHUNK, ROOT_PREFIX
 from nnpack.tree import CODEC, FIRST_PRIVATE, KIND, leaves, pack_tree
 from nnpack.wire import U64, crc32, up8, up_align
@@ -54,6 +55,8 @@ class Writer:
             bytes are the same for any number.
         codecs: plug-ins besides `nnpack.codecs.CODECS`.
         kinds: plug-ins besides `nnpack.nodes.KINDS`.
+        bindings: names of private ids besides those of the plug-ins, as `Reader.bindings` has
+            them, for tensors that `copy` writes.
 
     Raises:
         ValueError: an option that cannot be.
@@ -69,6 +72,7 @@ class Writer:
         threads: int | None = None,
         codecs: Mapping[int, Codec] | None = None,
         kinds: Mapping[int, type[Node]] | None = None,
+        bindings: Mapping[tuple[int, int], str] | None = None,
     ) -> None:
         """Begin the file."""
         if profile not in PROFILES:
@@ -81,6 +85,9 @@ class Writer:
         self._threads = threads or min(os.cpu_count() or 1, 8)
         self._pool: ThreadPoolExecutor | None = None
         self._bindings = private_names(codecs or CODECS, kinds or KINDS)
+        for key, bound in (bindings or {}).items():
+            if self._bindings.setdefault(key, bound) != bound:
+                raise ValueError(f"{bound} and {self._bindings[key]} cannot both have id {key[1]}")
         self._digests = _Digests() if digests else None
         self._taps: list[Callable[[bytes | memoryview], None]] = []
         if self._digests:
@@ -164,22 +171,21 @@ class Writer:
         jsontext.pack(dict(mapping))
         self._metadata = dict(mapping)
 
-    def copy(self, name: str, section: Section, payload: Payload, names: Mapping[Any, str]) -> None:
+    def copy(self, name: str, section: Section, payload: Payload) -> None:
         """Write a tensor section as it is, for one whose parts this library cannot decode.
 
         Args:
             name: of the copy.
             section: head of the original.
             payload: its bytes.
-            names: what the original's private ids are bound to: here they must be the same.
+
+        Raises:
+            ValueError: it has a private id that is not bound here; see `bindings`.
         """
         self._check_name(name)
-        for key, bound in names.items():
-            if self._bindings.get(key) != bound:
-                raise ValueError(
-                    f"{name!a} needs {bound}, which this file does not bind to id "
-                    f"{key[1]}: pass the plug-in"
-                )
+        for key in parse_payload(section).ids():
+            if key[1] >= FIRST_PRIVATE and key not in self._bindings:
+                raise ValueError(f"{name!a} has the private id {key[1]}: pass its bindings")
         self._section(container.TENSOR, name, section.body, payload, section.alignment)
         self._types[name] = container.TENSOR
 

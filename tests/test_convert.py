@@ -380,7 +380,18 @@ def test_unknown_kinds_are_copied():
         run(bytes(damaged))
 
 
-@pytest.mark.parametrize("target", NAMES)
+def test_private_kinds_are_copied_with_their_names():
+    data = unknown(Private, kinds={200: Private})
+    copy, _ = run(data, profile="raw")
+    assert copy == data
+    with pytest.raises(nnpack.UnsupportedError, match="not a pipe.* in 'a'"):
+        convert(Pipe(data), io.BytesIO(), target_format="nnpk")
+    out = io.BytesIO()
+    convert(Pipe(unknown(Future)), out, target_format="nnpk", profile="raw")
+    assert out.getvalue() == unknown(Future)
+
+
+@pytest.mark.parametrize("target", ["safetensors", "npz"])
 def test_unknown_kinds_are_unsupported(target):
     data = unknown(Private, kinds={200: Private})
     with pytest.raises(nnpack.UnsupportedError, match=r"org\.example\.kind.* in 'a'"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -78,11 +78,13 @@ class Model:
             is a `Node`, or has one as `.node`.
         total: decoded bytes of the tensors; None where only the end will tell.
         lasting: whether a tensor can still be read once the next item was asked for.
+        bindings: names of the private ids of an nnpk source.
     """
 
     items: Iterator[Item]
     total: int | None
     lasting: bool
+    bindings: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
 
 @contextmanager

@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 
 from nnpack import container, graph, reader
 from nnpack.abc import Node
-from nnpack.container import Section
 from nnpack.convert.model import Model, Options, Summary, blame, reported
 from nnpack.convert.source import Origin, Pipe, slices
 from nnpack.convert.target import Target
 from nnpack.encode import Payload
 from nnpack.errors import error
+from nnpack.plugins import Bindings
 from nnpack.reader import Reader
 from nnpack.sections import check_stored
 from nnpack.sequential import Item, read_stream
-from nnpack.source import Source
 from nnpack.tensor import Tensor
 from nnpack.tree import FIRST_PRIVATE
 from nnpack.writer import Writer
-
-
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """A tensor of which parts are unknown: its bytes can be copied, not decoded.
-
-    Attributes:
-        tensor: of the file.
-        source: the file's bytes.
-        names: what its private ids are bound to.
-    """
-
-    tensor: Tensor
-    source: Source
-    names: Mapping[tuple[int, int], str]
-
-    @property
-    def node(self) -> Node:
-        """Cannot be had: UnsupportedError."""
-        return self.tensor.node
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory, were it decoded."""
-        return self.tensor.nbytes
 
 
 @contextmanager
@@ -59,7 +32,8 @@ def read(origin: Origin, options: Options, summary: Summary) -> Iterator[Model]:
         wanted = (tensor for tensor in file.values() if options.want(tensor.name))
         sizes = {tensor.section.offset: tensor.nbytes for tensor in wanted}
         items = _items(file, options, summary)
-        yield Model(_usable(items, options, summary), sum(sizes.values()), lasting=True)
+        total = sum(sizes.values())
+        yield Model(_usable(items, options, summary), total, lasting=True, bindings=file.bindings)
 
 
 def _items(file: Reader, options: Options, summary: Summary) -> Iterator[Item]:
@@ -70,7 +44,7 @@ def _items(file: Reader, options: Options, summary: Summary) -> Iterator[Item]:
         match section.type:
             case container.TENSOR if options.want(name):
                 stand_ins[name] = name
-                yield Item("tensor", name, _value(file, file[name]))
+                yield Item("tensor", name, file[name])
             case container.ALIAS if options.want(name):
                 tensor = file[name]
                 target = tensor.section.name
@@ -78,7 +52,7 @@ def _items(file: Reader, options: Options, summary: Summary) -> Iterator[Item]:
                     yield Item("alias", name, stand_ins[target])
                 else:
                     stand_ins[target] = name
-                    yield Item("tensor", name, _value(file, tensor))
+                    yield Item("tensor", name, tensor)
             case container.GRAPH:
                 yield Item("graph", name, file.graphs[name])
             case container.BLOB:
@@ -87,13 +61,6 @@ def _items(file: Reader, options: Options, summary: Summary) -> Iterator[Item]:
                 yield Item("metadata", "", file.metadata)
             case kind if kind not in container.TYPE_NAMES:
                 summary.lose("ancillary section of unknown type", name)
-
-
-def _value(file: Reader, tensor: Tensor) -> Tensor | Sealed:
-    if tensor.supported:
-        return tensor
-    private = {key for key in tensor.head.ids() if key[1] >= FIRST_PRIVATE}
-    return Sealed(tensor, file.source, {key: file.bindings[key] for key in private})
 
 
 def _in_order(pipe: Pipe, options: Options) -> Generator[Item, None, None]:
@@ -122,18 +89,24 @@ def _usable(items: Iterable[Item], options: Options, summary: Summary) -> Iterat
 def write(model: Model, target: Target, options: Options, summary: Summary) -> None:
     """Write a file."""
     with Writer(
-        target, profile=options.profile, digests=options.digests, threads=options.threads
+        target,
+        profile=options.profile,
+        digests=options.digests,
+        threads=options.threads,
+        bindings=model.bindings,
     ) as writer:
         for item in reported(model.items, model.total, options.progress):
-            _add(writer, item, options, summary)
+            _add(writer, item, options, summary, model.bindings)
     summary.root = writer.root
 
 
-def _add(writer: Writer, item: Item, options: Options, summary: Summary) -> None:
+def _add(
+    writer: Writer, item: Item, options: Options, summary: Summary, bindings: Bindings
+) -> None:
     match item.type:
         case "tensor":
             with blame(item.name):
-                _add_tensor(writer, item, options)
+                _add_tensor(writer, item, options, bindings)
             summary.tensors += 1
         case "alias":
             writer.add_alias(item.name, item.value)
@@ -146,26 +119,27 @@ def _add(writer: Writer, item: Item, options: Options, summary: Summary) -> None
             writer.set_metadata(item.value)
 
 
-def _add_tensor(writer: Writer, item: Item, options: Options) -> None:
+def _add_tensor(writer: Writer, item: Item, options: Options, bindings: Bindings) -> None:
     value = item.value
-    if isinstance(value, Sealed):
-        _copy(writer, item.name, value, options)
+    if isinstance(value, Tensor) and not value.supported:
+        _copy(writer, item.name, value, options, bindings)
         return
     node: Node = value if isinstance(value, Node) else value.node
     node.check()
     writer.add(item.name, node)
 
 
-def _copy(writer: Writer, name: str, sealed: Sealed, options: Options) -> None:
+def _copy(writer: Writer, name: str, tensor: Tensor, options: Options, bindings: Bindings) -> None:
     """Copy the bytes of a tensor that cannot be decoded, once their checksums are right."""
-    if sealed.names:
+    section, source = tensor.section, tensor.source
+    unbound = [key for key in tensor.head.ids() if key[1] >= FIRST_PRIVATE and key not in bindings]
+    if unbound:
         raise error(
             "unsupported",
-            f"a tensor that needs {', '.join(sorted(sealed.names.values()))} cannot be copied",
+            f"the private id {unbound[0][1]} has no name here: convert a file, not a pipe",
         )
-    section: Section = sealed.tensor.section
-    check_stored(section, sealed.tensor.head, sealed.source)
+    check_stored(section, tensor.head, source)
     payload = Payload(options.spool)
-    for piece in slices(sealed.source, section.payload_offset, section.payload_length):
+    for piece in slices(source, section.payload_offset, section.payload_length):
         payload.append(piece)
-    writer.copy(name, section, payload, sealed.names)
+    writer.copy(name, section, payload)
