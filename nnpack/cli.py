@@ -114,7 +114,7 @@ def _advice(bad: NnpackError, ctx: click.Context) -> str:
     if isinstance(bad, UnsupportedError | LimitError) or file == STANDARD:
         return ""
     if ctx.command.name == "salvage":
-        return "; nothing was written"
+        return "; nothing is whole, nothing was written"
     return f"; `nnpack verify {file}` lists all that is wrong, `nnpack salvage` saves the rest"
 
 

@@ -177,18 +177,23 @@ def _sections(source: Source, limits: Limits) -> Rows:
             following, what = finder.next_head(at + 8), "the next section head"
             if following is None:
                 following, what = source.size - container.TRAILER_SIZE, "the trailer"
-            if following <= at:
+            if following <= at or (what == "the trailer" and not _is_trailer(source, following)):
                 following, what = source.size, "the end"
             yield Row(at, 0, b"", FAULT, f"{_bytes(following - at)} up to {what} skipped")
         at, number = following, number + 1
-    if _is_trailer(source, at):
+    if at < source.size:
         yield from _trailer(source, at)
     else:
         yield Row(source.size, 0, b"", FAULT, "the file ends here, without a trailer")
 
 
 def _is_trailer(source: Source, at: int) -> bool:
-    return source.size - at == container.TRAILER_SIZE and not _has_sync(source, at)
+    """Return whether a trailer stands here, which others may have appended to."""
+    end = at + container.TRAILER_SIZE
+    if end > source.size or _has_sync(source, at):
+        return False
+    magic = bytes(source.read(end - len(container.END_MAGIC), len(container.END_MAGIC)))
+    return magic == container.END_MAGIC or end == source.size
 
 
 def _has_sync(source: Source, at: int) -> bool:
@@ -491,8 +496,11 @@ def _trailer(source: Source, at: int) -> Rows:
     pen.number(4, "checksum", "{:08x}".format)
     pen.zeros(4, "reserved")
     pen.take(8, "end magic")
+    end = at + container.TRAILER_SIZE
+    if end < source.size:
+        pen.fault(f"{_bytes(source.size - end)} follow the trailer")
     try:
-        trailer = Trailer.parse(data, source.size)
+        trailer = Trailer.parse(data, end)
         header = bytes(source.read(0, container.HEADER_SIZE))
         trailer.check(header, source.read(start, length))
     except NnpackError as bad:

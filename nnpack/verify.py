@@ -276,7 +276,7 @@ class Checker:
                 missing = section.payload_end - self.source.size
                 raise error(
                     "truncated",
-                    f"the file ends {missing} bytes before the section",
+                    f"the file ends {missing} bytes before the section does",
                     offset=self.source.size,
                 )
             yield from checks.get(section.type, known)(section)
@@ -436,7 +436,7 @@ def _held(node: Node) -> int:
 def find_directory(source: Source, limits: Limits) -> Directory | None:
     """Return the directory, if its own bytes are whole; header and trailer need not be.
 
-    It stands where the trailer says, or else where the file ends.
+    It stands where the trailer says, or else where the chain of heads or the file ends.
     """
     for at in _directory_offsets(source, limits):
         try:
@@ -459,8 +459,11 @@ def _directory_offsets(source: Source, limits: Limits) -> Iterator[int]:
         yield Trailer.parse(bytes(source.read(end, container.TRAILER_SIZE)), source.size)[0]
     if not _starts_chain(source) and bytes(source.read(0, 8)) != container.MAGIC:
         return
+    broken = False
     for found in walk(source, limits):
-        if isinstance(found, Section) and found.type == container.DIRECTORY and found.end >= end:
+        if isinstance(found, NnpackError):
+            broken = True
+        elif found.type == container.DIRECTORY and (found.end >= end or not broken):
             yield found.offset
 
 
@@ -492,13 +495,14 @@ def walk(source: Source, limits: Limits) -> Iterator[Section | NnpackError]:
     inside a blob is not taken for its host's sections; and payloads of sections whose head is
     whole are not looked into.
     """
-    at, count = container.HEADER_SIZE, 0
+    at, count, broken = container.HEADER_SIZE, 0, False
     finder = Finder(source)
     while at < source.size:
         try:
             section = read_head(source, at)
         except NnpackError as bad:
             yield bad
+            broken = True
             following = _end_of_bad_head(source, at) or finder.next_head(at + 8)
             if following is None:
                 return
@@ -508,7 +512,8 @@ def walk(source: Source, limits: Limits) -> Iterator[Section | NnpackError]:
         limits.check("sections", count, "the number of sections")
         yield section
         at = section.end
-        if section.type == container.DIRECTORY and source.size - at <= container.TRAILER_SIZE:
+        at_end = source.size - at <= container.TRAILER_SIZE or not broken
+        if section.type == container.DIRECTORY and at_end:
             return
 
 
