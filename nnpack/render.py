@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from nnpack.verify import Report
 
 SCHEMA: Final = "nnpack.info/1"
-NARROW: Final = 24
-"""Characters that a kind gets at least on a terminal."""
 HEX: Final = 25
 """Width of the bytes of an explained field, and the mark that there are more."""
 _ESCAPED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -295,32 +293,36 @@ def totals(tensors: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def kind_text(tree: Mapping[str, Any], width: int | None = None) -> str:
-    """Return a tree in one line, its lower levels left out until it is short enough.
+    """Return a tree in one line, with less and less of it until it is short enough.
 
-    A dense part shows its element type: `quantized(scale=float16, codes=uint4)`.
+    A dense part shows its element type: `quantized(scale=float16, codes=uint4)`. The last part,
+    which is the largest, is left out last.
     """
-    for depth in (8, 2, 1):
-        text = _kind(tree, depth)
+    for depth, last_only in ((8, False), (2, False), (1, False), (8, True), (1, True)):
+        text = _kind(tree, depth, last_only=last_only)
         if width is None or len(text) <= width:
             return text
-    return _kind(tree, 0)
+    return _kind(tree, 0, last_only=True)
 
 
-def _kind(tree: Mapping[str, Any], depth: int) -> str:
+def _kind(tree: Mapping[str, Any], depth: int, *, last_only: bool) -> str:
     parts = tree.get("parts")
     if not parts:
         return str(tree["kind"])
     if not depth:
         return f"{tree['kind']}(…)"
     shown = {
-        role: part["dtype"] if part["kind"] == "dense" else _kind(part, depth - 1)
+        role: part["dtype"]
+        if part["kind"] == "dense"
+        else _kind(part, depth - 1, last_only=last_only)
         for role, part in parts.items()
     }
     if tree["kind"] == "concat":
-        if len({*shown.values()}) == 1:
-            return f"concat({len(shown)} of {next(iter(shown.values()))})"
-        return f"concat({', '.join(shown.values())})"
-    return f"{tree['kind']}({', '.join(f'{role}={what}' for role, what in shown.items())})"
+        alike = len({*shown.values()}) == 1
+        inner = f"{len(shown)} of {next(iter(shown.values()))}" if alike else f"{len(shown)} parts"
+        return f"concat({inner})"
+    cells = [f"{role}={what}" for role, what in shown.items()]
+    return f"{tree['kind']}({', '.join(['…', cells[-1]] if last_only else cells)})"
 
 
 COLUMNS: Final = ("name", "kind", "dtype", "shape", "size", "stored", "ratio")
@@ -352,16 +354,20 @@ def print_tensors(tensors: Sequence[Mapping[str, Any]], file: IO[str]) -> None:
         rows = [COLUMNS, *tensor_rows(tensors)]
         file.writelines(line + "\n" for line in align(rows, RIGHT))
         return
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(file=file, highlight=False)
+    rows = [*tensor_rows(tensors, 0)]
+    widths = [max(map(cell_len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    spare = console.width - sum(widths) - 2 * len(widths)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
-        justify = "right" if column in RIGHT else "left"
-        table.add_column(column, justify=justify, overflow="fold", no_wrap=column != "name")  # type: ignore[arg-type]
-    for cells in tensor_rows(tensors, max(NARROW, console.width // 3)):
+        justify: Any = "right" if column in RIGHT else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column != "name")
+    for cells in tensor_rows(tensors, max(widths[1] + spare, 0)):
         table.add_row(*map(Text, cells))
     console.print(table)
 
