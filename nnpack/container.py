@@ -159,7 +159,7 @@ def parse_head(head: bytes, offset: int) -> Section:
     if name:
         check_name_characters(name, offset)
     if payload >= MAX_U64:
-        raise error("bad-value", "a payload length is not below 2^62", offset=offset)
+        raise error("bad-layout", "a payload length is not below 2^62", offset=offset)
     check_type(kind, flags, len(name.encode()), offset)
     lowest = MIN_ALIGNMENT_LOG2
     if not lowest <= alignment <= (MAX_ALIGNMENT_LOG2 if payload else lowest):

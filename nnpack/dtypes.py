@@ -158,7 +158,7 @@ def count(shape: Sequence[int]) -> int:
 
 def check_shape(shape: Sequence[int], dtype: DType | None) -> None:
     """Check that sizes stay below 2^62 even where a dimension of zero would hide the others."""
-    bits = 128 if dtype is None else dtype.bits
+    bits = BYTE if dtype is None else dtype.bits
     if math.prod(max(dim, 1) for dim in shape) * -(-bits // BYTE) >= MAX_U64:
         raise Invalid("bad-shape", f"a tensor of shape {tuple(shape)} passes 2^62 bytes")
 

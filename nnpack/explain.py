@@ -177,7 +177,7 @@ def _sections(source: Source, limits: Limits) -> Rows:
             following, what = finder.next_head(at + 8), "the next section head"
             if following is None:
                 following, what = source.size - container.TRAILER_SIZE, "the trailer"
-            if following <= at or (what == "the trailer" and not _is_trailer(source, following)):
+            if following <= at or (what == "the trailer" and not _ends_well(source)):
                 following, what = source.size, "the end"
             yield Row(at, 0, b"", FAULT, f"{_bytes(following - at)} up to {what} skipped")
         at, number = following, number + 1
@@ -192,8 +192,14 @@ def _is_trailer(source: Source, at: int) -> bool:
     end = at + container.TRAILER_SIZE
     if end > source.size or _has_sync(source, at):
         return False
-    magic = bytes(source.read(end - len(container.END_MAGIC), len(container.END_MAGIC)))
-    return magic == container.END_MAGIC or end == source.size
+    return end == source.size or _ends_well(source, end)
+
+
+def _ends_well(source: Source, end: int | None = None) -> bool:
+    """Return whether the end magic stands before `end`, by default that of the file."""
+    size = len(container.END_MAGIC)
+    at = (source.size if end is None else end) - size
+    return bytes(source.read(at, size)) == container.END_MAGIC
 
 
 def _has_sync(source: Source, at: int) -> bool:
@@ -235,7 +241,8 @@ def _section(
     title = container.TYPE_NAMES.get(kind, f"type {kind}")
     yield Row(at, 0, b"", "", f"section {number}: {title} {_quoted(name) if name else ''}".strip())
     yield from pen.flush()
-    yield from _head(_Pen(head, at, container.HEAD_SIZE), kind, name_length)
+    has_tree = kind in container.TYPE_NAMES or payload > 0
+    yield from _head(_Pen(head, at, container.HEAD_SIZE), kind, name_length, has_tree=has_tree)
     if section.head_length != length:  # cut, or its name is no text
         return None
     yield from _payload(source, section, limits)
@@ -243,7 +250,7 @@ def _section(
     return section.end if right or is_next else None
 
 
-def _head(pen: _Pen, kind: int, name_length: int) -> Rows:
+def _head(pen: _Pen, kind: int, name_length: int, *, has_tree: bool) -> Rows:
     """Explain what follows the fixed part of a head."""
     try:
         if name_length:
@@ -256,7 +263,7 @@ def _head(pen: _Pen, kind: int, name_length: int) -> Rows:
             pen.zeros()
         elif kind == container.NAMES:
             yield from _names(pen)
-        elif kind in container.TYPE_NAMES:
+        elif has_tree:
             yield from _node(pen, "", {}, 1)
         pen.rest("body")
         yield from pen.flush()
@@ -319,9 +326,7 @@ def _dense(pen: _Pen, _: int, shape: list[int]) -> None:
     entries = pen.left // ENTRY
     shared = entries - -(-count(shape) >> log2) * planes
     for index in range(min(entries, LISTED)):
-        block, plane = divmod(index - shared, max(planes, 1))
-        field = f"shared table {index}" if index < shared else f"block {block}"
-        pen.take(ENTRY, field + (f" plane {plane}" if planes > 1 else ""), _entry)
+        pen.take(ENTRY, _entry_name(index, shared, planes), _entry)
     if entries > LISTED:
         more = entries - LISTED
         pen.take(more * ENTRY, "entries", lambda _: f"{more:,} more")
@@ -409,7 +414,7 @@ def _payload(source: Source, section: Section, limits: Limits) -> Rows:
         yield Row(source.size, 0, b"", FAULT, f"{missing:,} bytes of the payload are missing")
     columns = section.type == container.DIRECTORY
     ranges: list[tuple[int, int, str]] = []
-    if section.type in container.TYPE_NAMES and section.payload_length:
+    if section.payload_length:
         try:
             root = parse_payload(section)
             ranges = [*_leaves(root)]
@@ -436,12 +441,28 @@ def _payload(source: Source, section: Section, limits: Limits) -> Rows:
 def _leaves(node: NodeHead, path: str = "") -> Iterator[tuple[int, int, str]]:
     """Yield place, size and meaning of what a tree's leaves store."""
     stream = node.stream
-    if stream and stream.stored:
-        blocks = len(stream.table) // len(stream.codecs)
+    if stream and stream.is_raw and stream.stored:
+        blocks = len(stream.table)
         what = f"{blocks:,} blocks" if blocks > 1 else "1 block"
         yield node.start, stream.span(), f"{path} {what}, {_bytes(stream.stored)}".strip()
+    elif stream and stream.stored:
+        at, end = node.start, node.start + stream.span()
+        entries, planes = [*stream.shared, *stream.table[:LISTED]], len(stream.codecs)
+        for index, (length, _) in enumerate(entries[:LISTED]):
+            what = _entry_name(index, len(stream.shared), planes)
+            yield at, int(length), f"{path} {what}, {_bytes(int(length))}".strip()
+            at = up8(at + int(length))
+        if at < end:
+            yield at, end - at, f"{path} {_bytes(end - at)} more".strip()
     for part in node.parts:
         yield from _leaves(part, f"{path}.{_role(node.kind, part.role)}".lstrip("."))
+
+
+def _entry_name(index: int, shared: int, planes: int) -> str:
+    if index < shared:
+        return f"shared table {index}"
+    block, plane = divmod(index - shared, max(planes, 1))
+    return f"block {block} plane {plane}" if planes > 1 else f"block {block}"
 
 
 def _zeros(source: Source, start: int, stop: int) -> Rows:

@@ -13,6 +13,8 @@ from nnpack.limits import MAX_JSON_INT
 _BITS: Final = re.compile(r"0x[0-9a-f]{8}")
 _EXPONENT: Final = 0x7F800000
 """Of a binary32 that is not finite."""
+_INFINITE: Final = 2.0**128 - 2.0**103
+"""What rounds to a binary32 infinity, and all above it."""
 _INTEGER: Final = re.compile(r"-?[1-9][0-9]{15,18}")
 
 Check = Callable[[Any, str], None]
@@ -54,7 +56,7 @@ def _integer(value: Any, where: str) -> None:
 
 def _float(value: Any, where: str) -> None:
     """A number; NaN and infinities as "0x" and the eight hex digits of their binary32 pattern."""
-    if _is_int(value) or isinstance(value, float):
+    if (_is_int(value) or isinstance(value, float)) and abs(value) < _INFINITE:
         return
     is_bits = isinstance(value, str) and _BITS.fullmatch(value)
     if is_bits and int(value, 16) & _EXPONENT == _EXPONENT:
@@ -63,7 +65,7 @@ def _float(value: Any, where: str) -> None:
 
 
 def _dtype(value: Any, where: str) -> None:
-    if value not in BY_NAME and value != "string":
+    if not isinstance(value, str) or (value not in BY_NAME and value != "string"):
         raise _wrong(where, f"{value!a} is no dtype")
 
 
@@ -194,7 +196,7 @@ def _free_names(graph: Mapping[str, Any], outer: frozenset[str], where: str) -> 
     define(graph["inputs"], f"{where}.inputs")
     initializers = graph.get("initializers", {})
     yield from initializers.values()
-    known.update(initializers)
+    known.update(filter(None, initializers))
     for index, node in enumerate(graph["nodes"]):
         at = f"{where}.nodes[{index}]"
         yield from (n for n in node["inputs"] if n and n not in known and n not in outer)

@@ -304,6 +304,8 @@ def open_directory(source: Source, limits: Limits) -> Directory:
     end = source.size - container.TRAILER_SIZE
     trailer = Trailer.parse(bytes(source.read(end, container.TRAILER_SIZE)), source.size)
     at, length = trailer.directory_offset, trailer.directory_length
+    head = container.head_lengths(bytes(source.read(at, container.HEAD_SIZE)), at)
+    container.parse_head(bytes(source.read(at, min(head, length))), at)
     limits.check("directory_bytes", length, "the directory")
     stored = source.read(at, length)
     section = container.parse_directory_head(stored, at)

@@ -12,8 +12,7 @@ from typing import IO, Any, Final, NamedTuple
 
 from nnpack import container
 from nnpack.container import Section, Trailer
-from nnpack.encode import Payload
-from nnpack.errors import FormatError, NnpackError
+from nnpack.errors import FormatError, NnpackError, error
 from nnpack.limits import DEFAULT_LIMITS, Limits
 from nnpack.reader import open_directory
 from nnpack.sections import bytes_leaf, parse_json, read_bytes
@@ -104,7 +103,8 @@ class _Salvage:
         self._metadata: dict[str, Any] = {}
         self._kept: list[str] = []
         self._lost: list[Lost] = []
-        self._first: NnpackError | None = None
+        self._once: set[int] = set()
+        self._first: Exception | None = None
         self._digests = False
         self._complete = self._directory is not None
 
@@ -123,8 +123,8 @@ class _Salvage:
                 self._take(section, copier)
             if not self._kept:
                 open_directory(self._source, self._limits)  # raises what is wrong with the file
-                if self._first:
-                    raise self._first
+                if self._lost:
+                    raise self._first or error("mismatch", self._lost[0].reason)
             copier.set_metadata(self._metadata | {KEY: self._summary()})
         self._lost.sort(key=lambda lost: lost.offset)
         return Recovered(tuple(self._kept), tuple(self._lost), self._complete, self._digests)
@@ -150,6 +150,7 @@ class _Salvage:
         try:
             reason = self._why_not(section)
         except OSError as bad:  # the disk cannot read it
+            self._first = self._first or bad
             reason = bad.strerror or str(bad)
         if reason is not None:
             self._lost.append(Lost(section.label, section.offset, reason))
@@ -158,18 +159,19 @@ class _Salvage:
             leaf = bytes_leaf(section, self._checker.plugins, self._source)
             self._metadata, _ = parse_json(section, read_bytes(section, leaf))
         else:
-            copier.keep(section, _Stored(self._source, section))
+            copier.keep(section, self._source)
         self._kept.append(section.label)
-        if section.name:
+        if section.type in container.NAMED:
             self._checker.types[section.name] = section.type
+        elif section.type in container.TYPE_NAMES:
+            self._once.add(section.type)
         if section.type in {container.TENSOR, container.ALIAS}:
             self._tensors.add(section.name)
 
     def _why_not(self, section: Section) -> str | None:
         """Return why a section cannot be kept, or None."""
-        if section.type not in container.TYPE_NAMES:
-            return "of an unknown type, whose bytes have no checksum"
-        if section.name in self._checker.types or section.label in self._kept:
+        named = section.type in container.NAMED
+        if section.name in self._checker.types if named else section.type in self._once:
             return f"duplicate: there is another {section.label!a}"
         if self._directory is not None and self._differs(section):
             return "mismatch: the directory and the head in its place differ"
@@ -204,23 +206,14 @@ class _Salvage:
 class _Copier(Writer):
     """Writes sections as they are: only their heads are issued anew, for their new place."""
 
-    def keep(self, section: Section, payload: Payload) -> None:
-        """Write a copy."""
-        self._section(section.type, section.name, section.body, payload, section.alignment)
-
-
-class _Stored(Payload):
-    """A payload that is read from the damaged file while it is written."""
-
-    def __init__(self, source: Source, section: Section) -> None:
-        super().__init__(None)
-        self.size = section.payload_length
-        self._source, self._start = source, section.payload_offset
-
-    def __iter__(self) -> Iterator[bytes | memoryview]:
-        end = self._start + self.size
-        for at in range(self._start, end, CHUNK):
-            yield self._source.read(at, min(CHUNK, end - at))
+    def keep(self, section: Section, source: Source) -> None:
+        """Copy a section of `source`."""
+        moved = section._replace(offset=self._offset)
+        self._emit(moved.head().ljust(moved.payload_offset - moved.offset, b"\0"))
+        for at in range(section.payload_offset, section.payload_end, CHUNK):
+            self._emit(source.read(at, min(CHUNK, section.payload_end - at)))
+        self._emit(bytes(moved.end - moved.payload_end))
+        self._sections.append(moved)
 
 
 def _reason(bad: NnpackError) -> str:

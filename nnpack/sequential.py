@@ -44,7 +44,8 @@ class Item(NamedTuple):
     Attributes:
         type: "tensor", "alias", "graph", "metadata" or "blob".
         name: of the section; empty for metadata.
-        value: a `Tensor`, the alias's target, a dict (graph, metadata) or bytes (blob).
+        value: a `Tensor`, the alias's target, a dict (graph, metadata) or bytes (blob); None for
+            one of the last three in a codec that is not known here.
     """
 
     type: str
@@ -168,35 +169,35 @@ class _Stream:
         if section.type == container.ALIAS:
             return self._alias(section)
         payload = self._payload(section)
-        if section.type not in container.TYPE_NAMES:
+        if not section.payload_length and section.type not in container.TYPE_NAMES:
             return None
         root = parse_payload(section)
         check_stored(section, root, payload)
-        if section.type == container.TENSOR:
-            unknown = self._plugins.unknown(root)
-            node = None if unknown else build(section, root, self._plugins, payload)
-            name = section.name
-            return Item(
-                "tensor",
-                name,
-                Tensor(name, payload, section, root, node, unknown, self._budget, _run),
-            )
-        return self._bytes(section, payload)
+        unknown = self._plugins.unknown(root)
+        if section.type not in container.TYPE_NAMES:
+            return None
+        if section.type != container.TENSOR:
+            return self._leaf(section, payload, supported=not unknown)
+        node = None if unknown else build(section, root, self._plugins, payload)
+        parts = (section.name, payload, section, root, node, unknown, self._budget, _run)
+        return Item("tensor", section.name, Tensor(*parts))
 
-    def _bytes(self, section: Section, payload: BufferSource) -> Item | None:
+    def _leaf(self, section: Section, payload: BufferSource, *, supported: bool) -> Item | None:
         """Decode a section that is a leaf of bytes."""
-        kind = container.TYPE_NAMES[section.type]
+        kind, name = container.TYPE_NAMES[section.type], section.name
+        if not supported:
+            return Item(kind, name, None)
         leaf = bytes_leaf(section, self._plugins, payload)
         if section.type == container.DIGESTS:
             check_digests(section, leaf)
             return None
         if section.type == container.BLOB:
             self._budget(leaf.size, section.payload_length)
-            return Item(kind, section.name, bytes(read_bytes(section, leaf)))
+            return Item(kind, name, bytes(read_bytes(section, leaf)))
         self._limits.check("json_bytes", leaf.size, section.label)
         value, names = parse_json(section, read_bytes(section, leaf))
         self._graphs.append((section, names))
-        return Item(kind, section.name, value)
+        return Item(kind, name, value)
 
     def _alias(self, section: Section) -> Item:
         target = container.parse_alias(section)

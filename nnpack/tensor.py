@@ -13,6 +13,7 @@ from nnpack.abc import PIECE, Fill, Node, pieces
 from nnpack.digest import logical_digest
 from nnpack.dtypes import BY_ID, Array, count
 from nnpack.errors import Invalid, NnpackError, error
+from nnpack.nodes import KINDS
 from nnpack.nodes.dense import Dense
 from nnpack.stream import Stream
 
@@ -76,7 +77,8 @@ class Tensor:
     @property
     def kind(self) -> str:
         """Name of the kind of the root node."""
-        return self._node.name if self._node is not None else f"unknown({self._head.kind})"
+        kind = KINDS.get(self._head.kind) if self._node is None else type(self._node)
+        return f"unknown({self._head.kind})" if kind is None else kind.name
 
     @property
     def head(self) -> NodeHead:

@@ -91,7 +91,7 @@ def storing(draw: st.DrawFn, array: Array, dtype: DType, depth: int = 3) -> Node
         case "concat":
             axis = draw(st.integers(0, array.ndim - 1))
             cut = draw(st.integers(0, array.shape[axis]))
-            halves = np.split(array, [cut], axis)
+            halves = map(np.ascontiguousarray, np.split(array, [cut], axis))
             return Concat([draw(storing(half, dtype, depth - 1)) for half in halves], axis)
         case _:
             return Dense(array, dtype.name)

@@ -72,7 +72,7 @@ class Report:
         intact: labels of those in which nothing is wrong, in file order.
         faults: what is wrong, at most `MAX_FAULTS`.
         more: faults beyond those.
-        unchecked: what this reader cannot decode, though its checksums are right.
+        unchecked: what this reader cannot decode, though its checksums are right; as many at most.
         root: the file's root, hex; None without digests.
         authentic: whether the root is the expected one, and the file intact.
     """
@@ -169,17 +169,17 @@ class _Verification:
         offset = bad.offset or 0
         if offset < container.HEADER_SIZE:
             return "(header)"
-        if offset < self.source.size - container.TRAILER_SIZE:
-            if directory is None:
-                return "(directory)"
-            # The directory is whole, so that its checksum with the header's is what differs.
-            header = bytes(self.source.read(0, container.HEADER_SIZE))
-            return "(trailer)" if header == container.HEADER else "(header)"
-        return "(trailer)"
+        if offset >= self.source.size - container.TRAILER_SIZE:
+            return "(trailer)"
+        if directory is None or bad.error_class != "bad-checksum":
+            return "(directory)"
+        # The directory is whole, so that its checksum with the header's is what differs.
+        header = bytes(self.source.read(0, container.HEADER_SIZE))
+        return "(trailer)" if header == container.HEADER else "(header)"
 
     def _note(self, bad: NnpackError) -> None:
         if not isinstance(bad, FormatError):
-            self.unchecked.append(bad)
+            self.unchecked += [bad] if len(self.unchecked) < MAX_FAULTS else []
         elif len(self.faults) < MAX_FAULTS:
             self.faults.append(bad)
         else:
@@ -306,10 +306,13 @@ class Checker:
         yield from ()
 
     def _unknown(self, section: Section) -> Faults:
-        """Of a section that is skipped only the head says anything."""
+        """Check a section of a type that is skipped: its payload is described all the same."""
         kind = np.array([section.type])
         container.check_bindings(kind, self.plugins.bindings, section.offset)
-        yield from ()
+        if section.payload_length:
+            root = parse_payload(section)
+            self.plugins.unknown(root)
+            yield from self._stored(section, root)
 
     def _tensor(self, section: Section) -> Faults:
         root = parse_payload(section)

@@ -74,6 +74,12 @@ def _in_order(pipe: Pipe, options: Options) -> Generator[Item, None, None]:
                     "convert a file, not a pipe",
                     section=item.name,
                 )
+            if item.value is None:
+                raise error(
+                    "unsupported",
+                    f"the {item.type} is in an unknown codec",
+                    section=item.name or f"({item.type})",
+                )
             yield item
 
 
