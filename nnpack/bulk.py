@@ -73,7 +73,7 @@ def load_all(reader: Reader) -> dict[str, Array]:
             if section.type == TENSOR and form not in forms:
                 forms[form] = Plain.of(tensor)
         stored += section.payload_length
-    reader.budget(charge, stored)
+    reader.limits.check_request(charge, stored)
     source = reader.source
     return {
         name: item.read() if isinstance(item, Tensor) else item[1].read(item[0], source)

@@ -212,21 +212,24 @@ def convert(file: str, target: str, *, overwrite: bool, **options: Any) -> None:
 
     _check_free(target, overwrite=overwrite)
     piped = target == STANDARD
-    tap = render.Tap(sys.stdout.buffer) if piped else None
+    out: Any = sys.stdout.buffer if piped else target
     if piped:
         options["target_format"] = options["target_format"] or "nnpk"
+        if options["target_format"] == "nnpk":
+            out = render.Tap(out)
     source = sys.stdin.buffer if file == STANDARD else file
     with _progress("converting") as progress:
-        summary = run(source, tap or target, overwrite=True, progress=progress, **options)
+        summary = run(source, out, overwrite=True, progress=progress, **options)
     for word, remarks in (("note", summary.notes), ("lost", summary.lost)):
         for what, names in remarks.items():
             more = f" and {len(names) - EXAMPLES:,} more" if len(names) > EXAMPLES else ""
             _say(f"{word}: {what}: {', '.join(names[:EXAMPLES])}{more}")
     if summary.target_format != "nnpk":
-        click.echo(f"{summary.tensors:,} tensors written as {summary.target_format}", err=piped)
+        many = "1 tensor" if summary.tensors == 1 else f"{summary.tensors:,} tensors"
+        click.echo(f"{many} written as {summary.target_format}", err=piped)
         return
-    if tap:
-        tensors, size = tap.tensors(), tap.size
+    if piped:
+        tensors, size = out.tensors(), out.size
     else:
         with nnpack.open(target) as reader:
             tensors, size = render.describe(reader)["tensors"], reader.source.size

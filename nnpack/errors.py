@@ -100,8 +100,12 @@ class Invalid(ValueError):  # noqa: N818 - a ValueError for callers, who see it 
 
     def __init__(self, error_class: str, message: str) -> None:
         """Name the class that a file with this fault has."""
-        super().__init__(message)
+        super().__init__(error_class, message)
         self.error_class = error_class
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 _LEAVES: Final[dict[str, type[NnpackError]]] = {

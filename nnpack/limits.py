@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from nnpack.errors import error
+from nnpack.memory import available_memory
 
 # Limits of the format: a file beyond them is malformed.
 MAX_U64: Final = 2**62
@@ -31,6 +32,10 @@ MAX_BLOCK_LOG2: Final = 20
 MAX_JSON_DEPTH: Final = 32
 MAX_JSON_INT: Final = 2**53 - 1
 """The integers that every JSON reader keeps."""
+
+
+SMALL_REQUEST: Final = 64 << 20
+"""Bytes below which a request is not worth asking the system for its free memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,22 +70,27 @@ class Limits:
                 f"if you trust this file, pass limits=Limits({name}={value})",
             )
 
-    def check_charge(self, charge: int, stored: int, available: int) -> None:
+    def check_request(self, charge: int, stored: int) -> None:
         """Check what one request costs before anything is allocated for it.
 
         Args:
-            charge: decoded bytes that the request needs.
+            charge: decoded bytes that the request needs at once.
             stored: bytes that it reads from the file.
-            available: the memory budget where `memory` is None.
         """
-        self.check("tensor_bytes", charge, "decoded size")
-        budget = available if self.memory is None else self.memory
+        budget = self.memory
+        if budget is None:
+            budget = charge if charge < SMALL_REQUEST else available_memory()
         if charge > budget:
             raise error(
                 "limit-exceeded",
                 f"the request needs {charge:,} bytes, the memory budget is {budget:,}; "
                 f"read slices, or pass limits=Limits(memory={charge})",
             )
+        self.check_expansion(charge, stored)
+
+    def check_expansion(self, charge: int, stored: int) -> None:
+        """Check a decoded size against its own limit and against the bytes that it comes from."""
+        self.check("tensor_bytes", charge, "decoded size")
         if charge > self.expansion_bytes and charge > self.expansion_ratio * max(stored, 1):
             raise error(
                 "limit-exceeded",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from nnpack.abc import Codec, Node
 from nnpack.codecs import CODECS
@@ -12,7 +12,8 @@ from nnpack.errors import Invalid, NnpackError, error
 from nnpack.nodes import KINDS
 from nnpack.nodes.dense import Dense
 from nnpack.nodes.opaque import Decoder, Opaque
-from nnpack.stream import Stream
+from nnpack.source import Source
+from nnpack.stream import Stream, StreamHead
 from nnpack.transforms import TRANSFORMS
 from nnpack.tree import CODEC, DTYPE, FIRST_PRIVATE, KIND, TRANSFORM, NodeHead
 from nnpack.wire import Cursor
@@ -76,14 +77,15 @@ class Plugins:
                 missing.append(f"{names[number]} {called}")
         return missing
 
-    def build(self, head: NodeHead) -> Node:
-        """Return the value that a tree of known ids describes; its leaves read from `Stream`s."""
+    def build(self, head: NodeHead, source: Source) -> Node:
+        """Return the value that a tree of known ids describes, its leaves in the file."""
         dtype = BY_ID[head.dtype]
         try:
             if head.stream:
-                return Dense.of_source(self._stream(head, dtype), head.shape, dtype)
-            kind: type[Node] = self._known[KIND].get(head.kind) or self.find(KIND, head.kind)  # type: ignore[assignment]
-            parts = {part.role: self.build(part) for part in head.parts}
+                stream = self._stream(head, head.stream, dtype, source)
+                return Dense.of_source(stream, head.shape, dtype)
+            kind = cast("type[Node]", self.find(KIND, head.kind))
+            parts = {part.role: self.build(part, source) for part in head.parts}
             _check_roles(kind, parts)
             cursor = Cursor(head.parameters, head.offset)
             node = kind.from_parts(head.shape, dtype, cursor, parts)
@@ -96,17 +98,10 @@ class Plugins:
             raise bad.at(offset=head.offset) from None
         return node
 
-    def _stream(self, head: NodeHead, dtype: DType) -> Stream:
-        assert head.stream  # noqa: S101 - only called for leaves
-        codecs: list[Codec] = [self.find(CODEC, key) for key in head.stream.codecs]  # type: ignore[misc]
-        return Stream(
-            head.stream,
-            dtype,
-            count(head.shape),
-            head.start,
-            TRANSFORMS[head.stream.transform],
-            codecs,
-        )
+    def _stream(self, head: NodeHead, stream: StreamHead, dtype: DType, source: Source) -> Stream:
+        codecs = [cast("Codec", self.find(CODEC, key)) for key in stream.codecs]
+        transform = TRANSFORMS[stream.transform]
+        return Stream(stream, dtype, count(head.shape), head.start, transform, codecs, source)
 
 
 def _check_roles(kind: type[Node], parts: Mapping[int, Node]) -> None:

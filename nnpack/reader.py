@@ -15,7 +15,6 @@ from nnpack.bulk import load_all
 from nnpack.container import Directory, Section, Trailer
 from nnpack.errors import error
 from nnpack.limits import DEFAULT_LIMITS, Limits
-from nnpack.memory import available_memory
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.sections import (
     build,
@@ -35,8 +34,6 @@ from nnpack.wire import up_align
 
 Path = str | os.PathLike[str]
 ROOT_SIZE: Final = 32
-SMALL_REQUEST: Final = 64 << 20
-"""Requests below this are not worth asking the system for its free memory."""
 
 
 class Reader(Mapping[str, Tensor]):
@@ -71,7 +68,7 @@ class Reader(Mapping[str, Tensor]):
         self._source: Source = open_source(source, mapped=mmap != "never")
         try:
             if mmap == "always":
-                self._source.map()
+                self._source.view(0, 0)
             self._directory = open_directory(self._source, self.limits)
             if wanted is not None:
                 self._source = self._authenticated(wanted)
@@ -228,7 +225,7 @@ class Reader(Mapping[str, Tensor]):
             unknown = self.plugins.unknown(head)
             node = None if unknown else build(section, head, self.plugins, self._source)
             found = self._tensors[row] = section, head, node, unknown
-        return Tensor(name, self._source, *found, self.budget, self._run)
+        return Tensor(name, self._source, *found, self.limits, self._run)
 
     def _target(self, row: int) -> int:
         """Return the row of the tensor that an alias stands for."""
@@ -249,7 +246,7 @@ class Reader(Mapping[str, Tensor]):
         leaf = bytes_leaf(section, self.plugins, self._source)
         if limit:
             self.limits.check(limit, leaf.size, section.label)
-        self.budget(leaf.size, section.payload_length)
+        self.limits.check_request(leaf.size, section.payload_length)
         return read_bytes(section, leaf)
 
     def _json(self, row: int) -> dict[str, Any]:
@@ -257,11 +254,6 @@ class Reader(Mapping[str, Tensor]):
         value, names = parse_json(section, self._bytes(row, "json_bytes"))
         check_names(section, names, self._rows)
         return value
-
-    def budget(self, charge: int, stored: int) -> None:
-        """Check what a request costs, before anything is allocated for it."""
-        available = charge if charge < SMALL_REQUEST else available_memory()
-        self.limits.check_charge(charge, stored, available)
 
     def _run(
         self, task: Callable[[tuple[int, int]], None], pieces: Iterable[tuple[int, int]]

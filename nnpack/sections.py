@@ -24,8 +24,8 @@ from nnpack.limits import Limits
 from nnpack.nodes.dense import Dense
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.source import CHUNK, Source
-from nnpack.stream import CELLS, RAW, Stream, check_crc
-from nnpack.tree import NodeHead, lay_out, leaves, parse_tree
+from nnpack.stream import CELLS, RAW, check_crc
+from nnpack.tree import NodeHead, lay_out, parse_tree
 from nnpack.wire import up8
 
 ZSTD: Final = 1
@@ -52,13 +52,9 @@ def parse_payload(section: Section) -> NodeHead:
 def build(section: Section, root: NodeHead, plugins: Plugins, source: Source) -> Node:
     """Return the value of a tree of known ids, its leaves in the file."""
     try:
-        node = plugins.build(root)
+        return plugins.build(root, source)
     except NnpackError as bad:
         raise bad.at(offset=section.offset, section=section.label) from None
-    for leaf in leaves(node):
-        if isinstance(leaf, Dense) and isinstance(leaf.source, Stream):
-            leaf.source.bytes = source
-    return node
 
 
 def bytes_leaf(section: Section, plugins: Plugins, source: Source) -> Dense:

@@ -10,7 +10,6 @@ from nnpack.abc import Codec
 from nnpack.container import Section, Trailer
 from nnpack.errors import error
 from nnpack.limits import DEFAULT_LIMITS, Limits
-from nnpack.memory import available_memory
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.sections import (
     build,
@@ -149,10 +148,7 @@ class _Stream:
     def _payload(self, section: Section) -> BufferSource:
         """Read a payload and the padding behind it."""
         start = section.payload_offset
-        if section.payload_length > PIECE:
-            self._limits.check_charge(
-                section.payload_length, section.payload_length, available_memory()
-            )
+        self._limits.check_request(section.payload_length, section.payload_length)
         return BufferSource(self._take(section.end - start), start)
 
     def _section(self, section: Section) -> Item | None:
@@ -179,8 +175,9 @@ class _Stream:
         if section.type != container.TENSOR:
             return self._leaf(section, payload, supported=not unknown)
         node = None if unknown else build(section, root, self._plugins, payload)
-        parts = (section.name, payload, section, root, node, unknown, self._budget, _run)
-        return Item("tensor", section.name, Tensor(*parts))
+        name = section.name
+        tensor = Tensor(name, payload, section, root, node, unknown, self._limits, _run)
+        return Item("tensor", name, tensor)
 
     def _leaf(self, section: Section, payload: BufferSource, *, supported: bool) -> Item | None:
         """Decode a section that is a leaf of bytes."""
@@ -192,7 +189,7 @@ class _Stream:
             check_digests(section, leaf)
             return None
         if section.type == container.BLOB:
-            self._budget(leaf.size, section.payload_length)
+            self._limits.check_request(leaf.size, section.payload_length)
             return Item(kind, name, bytes(read_bytes(section, leaf)))
         self._limits.check("json_bytes", leaf.size, section.label)
         value, names = parse_json(section, read_bytes(section, leaf))
@@ -209,9 +206,6 @@ class _Stream:
                 section=section.name,
             )
         return Item("alias", section.name, target)
-
-    def _budget(self, charge: int, stored: int) -> None:
-        self._limits.check_charge(charge, stored, available_memory())
 
     def _finish(self, header: bytes, section: Section, raw: bytes) -> None:
         """Read the directory and the trailer, and compare them with what was seen."""

@@ -34,8 +34,8 @@ class Source(Protocol):
     def read_into(self, offset: int, out: memoryview) -> None:
         """Fill `out`, or raise `TruncatedError`."""
 
-    def map(self) -> memoryview:
-        """Return the whole file without a copy, or raise ValueError."""
+    def view(self, offset: int, size: int) -> memoryview:
+        """Return bytes without a copy, unchecked, or raise ValueError if that cannot be."""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -64,9 +64,9 @@ class BufferSource:
         """Copy a slice."""
         out[:] = self.read(offset, len(out))
 
-    def map(self) -> memoryview:
-        """Return the buffer."""
-        return self._data
+    def view(self, offset: int, size: int) -> memoryview:
+        """Return a slice, not copied."""
+        return self.read(offset, size)
 
     def close(self) -> None:
         """Keep the buffer: views of it may live on."""
@@ -110,7 +110,7 @@ class _Windowed:
 class FileSource(_Windowed):
     """A regular file, read by position: threads share it, and it cannot end the process.
 
-    Only `map` maps it; a mapped file that another process cuts short kills this one (SIGBUS).
+    Only `view` maps it; a mapped file that another process cuts short kills this one (SIGBUS).
     """
 
     def __init__(self, path: str | os.PathLike[str], *, mapped: bool) -> None:
@@ -134,13 +134,13 @@ class FileSource(_Windowed):
                 raise _short(offset + done)
             done += count
 
-    def map(self) -> memoryview:
-        """Map the file, once."""
+    def view(self, offset: int, size: int) -> memoryview:
+        """Return a part of the file's one mapping."""
         if not self._mapped:
             raise ValueError('the file was opened with mmap="never": use read()')
         if self._map is None:
             self._map = memoryview(mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ))
-        return self._map
+        return self._map[offset : offset + size]
 
     def close(self) -> None:
         """Close the file; a mapping lives as long as its views."""
@@ -170,7 +170,7 @@ class ObjectSource(_Windowed):
                 out[done : done + len(data)] = data
                 done += len(data)
 
-    def map(self) -> memoryview:
+    def view(self, offset: int, size: int) -> memoryview:  # noqa: ARG002
         """Refuse: only files and buffers can be mapped."""
         raise ValueError("a file object cannot be mapped: use read()")
 
@@ -234,7 +234,7 @@ class AuthenticatedSource:
             out[done : done + len(piece)] = piece
             done += len(piece)
 
-    def map(self) -> memoryview:
+    def view(self, offset: int, size: int) -> memoryview:  # noqa: ARG002
         """Refuse: what is mapped can change after it was checked."""
         raise ValueError("a file opened with expect= is not mapped: use read()")
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from nnpack.codecs import CODECS
 from nnpack.dtypes import Array, DType
 from nnpack.errors import NnpackError, error
 from nnpack.limits import MAX_BLOCK_LOG2, MAX_PLANE_BLOCK, MAX_PLANES, MIN_BLOCK_LOG2
+from nnpack.source import Source
 from nnpack.wire import crc32, pad8, up8
 
 _HEAD: Final = struct.Struct("<BBBB")
@@ -22,19 +23,6 @@ ENTRY: Final = 8
 """Bytes of a block table entry: stored length, CRC-32."""
 CELLS, RAW = 0, 0
 """Ids of the transform and the codec that leave a leaf mappable."""
-
-
-class Bytes(Protocol):
-    """Where a stream's stored bytes are: a file, or memory."""
-
-    def read(self, offset: int, size: int) -> memoryview:
-        """Return exactly so many bytes, or raise `TruncatedError`."""
-
-    def read_into(self, offset: int, out: memoryview) -> None:
-        """Fill `out`, or raise `TruncatedError`."""
-
-    def map(self) -> memoryview:
-        """Return all bytes without a copy, or raise ValueError."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +127,7 @@ class Stream:
         start: int,
         transform: Transform,
         codecs: Sequence[Codec],
+        source: Source,
     ) -> None:
         """Check the head against the transform.
 
@@ -149,10 +138,10 @@ class Stream:
             start: offset in the file of the first stored byte.
             transform: the one that the head names.
             codecs: of each plane.
+            source: the file's bytes.
         """
         self.head, self.dtype, self.cells, self.start = head, dtype, cells, start
-        self.transform, self.codecs = transform, codecs
-        self.bytes: Bytes | None = None
+        self.transform, self.codecs, self.source = transform, codecs, source
         self.block = 1 << head.log2
         planes = len(head.codecs)
         if not transform.accepts(dtype):
@@ -200,10 +189,9 @@ class Stream:
 
     def view(self) -> Array:
         """Return the cells of a raw stream of whole bytes, neither copied nor checked."""
-        assert self.bytes is not None  # noqa: S101 - set by whoever opened the file
         if not self.cells:
             return np.empty(0, self.dtype.numpy)
-        data = self.bytes.map()[self.start : self.start + self.cells * self.dtype.itemsize]
+        data = self.source.view(self.start, self.cells * self.dtype.itemsize)
         return np.frombuffer(data, np.uint8).view(self.dtype.numpy)
 
     def window(self, start: int, stop: int) -> Fill:  # noqa: ARG002
@@ -229,7 +217,6 @@ class Stream:
 
     def decode(self, index: int, out: Array) -> None:
         """Read, check and decode one block into `out`, flat and in its memory type."""
-        assert self.bytes is not None  # noqa: S101 - set by whoever opened the file
         planes = len(self.codecs)
         starts = self.head.starts[len(self.head.shared) :]
         first = index * planes
@@ -238,13 +225,13 @@ class Stream:
         sums = self.head.table[first : first + planes, 1].tolist()
         if self.head.is_raw and not self.dtype.packed:
             target = out.view(np.uint8).data
-            self.bytes.read_into(at, target)
+            self.source.read_into(at, target)
             check_crc(target, sums[0], at)
             return
         end = int(starts[first + planes - 1]) + lengths[-1]
         if first + planes < len(self.head.table):
             end = int(starts[first + planes])
-        data = self.bytes.read(at, self.start + end - at)
+        data = self.source.read(at, self.start + end - at)
         sizes = self.transform.plane_lengths(len(out), self.dtype)
         decoded: list[Array] = []
         position = 0

@@ -13,6 +13,7 @@ from nnpack.abc import PIECE, Fill, Node, pieces
 from nnpack.digest import logical_digest
 from nnpack.dtypes import BY_ID, Array, count
 from nnpack.errors import Invalid, NnpackError, error
+from nnpack.limits import Limits
 from nnpack.nodes import KINDS
 from nnpack.nodes.dense import Dense
 from nnpack.stream import Stream
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from nnpack.source import Source
     from nnpack.tree import NodeHead
 
-Budget = Callable[[int, int], None]
-"""budget(charge, stored): raise LimitError if a request may not cost so much."""
 Run = Callable[[Callable[[tuple[int, int]], None], Iterable[tuple[int, int]]], None]
 """run(task, pieces): call the task for each piece, on threads perhaps."""
 
@@ -37,7 +36,7 @@ class Tensor:
         source: the bytes of the file, or of the section alone.
     """
 
-    __slots__ = ("_budget", "_head", "_node", "_run", "_unknown", "name", "section", "source")
+    __slots__ = ("_head", "_limits", "_node", "_run", "_unknown", "name", "section", "source")
 
     def __init__(
         self,
@@ -47,13 +46,13 @@ class Tensor:
         head: NodeHead,
         node: Node | None,
         unknown: Sequence[str],
-        budget: Budget,
+        limits: Limits,
         run: Run,
     ) -> None:
         """Tensors come from readers; `node` is None if parts of it are unknown here."""
         self.name, self.source, self.section = name, source, section
         self._head, self._node, self._unknown = head, node, unknown
-        self._budget, self._run = budget, run
+        self._limits, self._run = limits, run
 
     def __repr__(self) -> str:
         return f"<Tensor {self.name!a} {self.kind} {self.dtype}{list(self.shape)}>"
@@ -134,7 +133,7 @@ class Tensor:
         """
         node = self.node
         if out is None:
-            self._budget(self.charge, self.stored_nbytes)
+            self._limits.check_request(self.charge, self.stored_nbytes)
             out = np.empty(self.shape, node.cell.numpy)
         elif (
             out.shape != self.shape
@@ -147,7 +146,7 @@ class Tensor:
                 f"shape {self.shape}"
             )
         else:
-            self._budget(self.charge - self.nbytes, self.stored_nbytes)
+            self._limits.check_request(self.charge - self.nbytes, self.stored_nbytes)
         if out.size:
             with self._faults():
                 fill = node.window(0, self.size)
@@ -165,7 +164,7 @@ class Tensor:
         low = sum(min(axis[0], axis[-1]) * row for axis, row in zip(axes, rows, strict=True))
         high = sum(max(axis[0], axis[-1]) * row for axis, row in zip(axes, rows, strict=True)) + 1
         parts = (self.charge - self.nbytes) * (high - low) // self.size
-        self._budget(out.nbytes + parts, self.stored_nbytes)
+        self._limits.check_request(out.nbytes + parts, self.stored_nbytes)
         with self._faults():
             fill = node.window(low, high)
 
@@ -224,7 +223,7 @@ class Tensor:
     def value(self) -> Node:
         """Return the typed value with its parts in memory, without making it dense."""
         node = self.node
-        self._budget(self.charge, self.stored_nbytes)
+        self._limits.check_request(self.charge, self.stored_nbytes)
         with self._faults():
             loaded = node.load()
             loaded.check()

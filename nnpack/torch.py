@@ -172,7 +172,7 @@ def _array(name: str, tensor: torch.Tensor) -> Array:
 def _load_all(reader: Reader, device: str | int | torch.device) -> dict[str, torch.Tensor]:
     aliases, made = reader.aliases, _deduplicated(reader.metadata)
     tied = {name: target for name, target in aliases.items() if name not in made}
-    reader.budget(
+    reader.limits.check_request(
         sum(tensor.charge for name, tensor in reader.items() if name not in tied),
         sum(tensor.stored_nbytes for tensor in reader.values()),
     )

@@ -161,9 +161,9 @@ def pack_tree(node: Node, role: int, leaf: Callable[[Node], bytes]) -> bytes:
     return b"".join([head, shape, parameters, parts])
 
 
-def leaves(node: Node) -> Iterator[Node]:
+def leaves(node: Node) -> Iterator[Dense]:
     """Yield the dense nodes of a tree, in file order."""
-    if node.id == Dense.id:
+    if isinstance(node, Dense):
         yield node
     for _, part in node.parts():
         yield from leaves(part)

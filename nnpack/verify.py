@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Callable, Container, Generator, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import IO, Final, Literal
 
 import numpy as np
@@ -21,12 +21,11 @@ from nnpack.abc import Node, pieces, read_range
 from nnpack.container import Directory, Section, Trailer
 from nnpack.errors import FormatError, Invalid, NnpackError, error
 from nnpack.limits import DEFAULT_LIMITS, MAX_HEAD, Limits
-from nnpack.memory import available_memory
 from nnpack.nodes.dense import Dense
 from nnpack.nodes.opaque import Opaque
 from nnpack.nodes.quantized import Quantized
 from nnpack.plugins import Plugins, split_plugins
-from nnpack.reader import SMALL_REQUEST, _root_bytes, open_directory
+from nnpack.reader import _root_bytes, open_directory
 from nnpack.sections import (
     build,
     bytes_leaf,
@@ -362,9 +361,9 @@ class Checker:
         """Check what decoding costs; only pieces of a tensor are held at a time."""
         parts = [*root.walk()] if root.stream else [*root.walk()][1:]
         charge = sum(part.decoded_size for part in parts)
-        replace(self.limits, memory=None).check_charge(charge, section.payload_length, charge)
+        self.limits.check_expansion(charge, section.payload_length)
         held = _held(node)
-        self.limits.check_charge(held, held, held if held < SMALL_REQUEST else available_memory())
+        self.limits.check_request(held, held)
 
     def _cells(self, section: Section, leaf: Dense) -> Generator[NnpackError, None, bool]:
         """Decode a leaf, piece by piece; return whether all of it is good."""

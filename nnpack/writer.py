@@ -290,7 +290,7 @@ class Writer:
     def _tensor(self, name: str, node: Node) -> None:
         """Encode the leaves of a tree and write its section."""
         _check_tree(node)
-        found = [leaf for leaf in leaves(node) if isinstance(leaf, Dense)]
+        found = [*leaves(node)]
         plans = [self.plan(leaf) for leaf in found]
         raw = sum(leaf.nbytes for leaf, plan in zip(found, plans, strict=True) if plan.is_raw)
         alignment = self._alignment or DEFAULT_ALIGNMENT
@@ -382,14 +382,3 @@ class _Digests:
     def finish(self) -> bytes:
         last = [] if self._left == CHUNK else [self._current.digest()]
         return b"".join(self._done + last)
-
-
-def write_to(
-    target: Any, tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None, profile: str
-) -> None:
-    """Write a mapping of tensors and metadata."""
-    with Writer(target, profile=profile) as writer:
-        for name, value in tensors.items():
-            writer.add(name, value)
-        if metadata:
-            writer.set_metadata(metadata)

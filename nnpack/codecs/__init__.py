@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from nnpack.abc import Codec
@@ -11,6 +10,4 @@ from nnpack.codecs.lz4 import Lz4
 from nnpack.codecs.raw import Raw
 from nnpack.codecs.zstd import Zstd
 
-CODECS: Final[Mapping[int, Codec]] = {
-    codec.id: codec for codec in (Raw(), Zstd(), Lz4(), Deflate())
-}
+CODECS: Final[dict[int, Codec]] = {codec.id: codec for codec in (Raw(), Zstd(), Lz4(), Deflate())}

@@ -12,7 +12,6 @@ import re
 import zipfile
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -26,7 +25,6 @@ from nnpack.convert.target import Target, as_items, chunks, gathered, opened
 from nnpack.dtypes import Array, DType, check_shape, count, integers, named
 from nnpack.errors import Invalid
 from nnpack.limits import MAX_RANK
-from nnpack.memory import available_memory
 from nnpack.nodes.dense import Dense
 from nnpack.sequential import Item
 from nnpack.source import Source
@@ -83,7 +81,7 @@ def _described(source: Source, member: Member, options: Options) -> tuple[str, H
         size = count(header.shape) * header.cell.itemsize
         if header.size + size != member.size:
             raise Invalid("mismatch", f"{size} bytes are declared, {member.size} are there")
-        replace(options.limits, memory=None).check_charge(size, member.stored, size)
+        options.limits.check_expansion(size, member.stored)
     return name, header
 
 
@@ -158,7 +156,7 @@ def _value(source: Source, start: int, header: Header, options: Options) -> Dens
     if not header.fortran:
         return Dense.of_source(stored, shape, cell)
     nbytes = size * cell.itemsize
-    options.limits.check_charge(2 * nbytes, nbytes, available_memory())
+    options.limits.check_request(2 * nbytes, nbytes)
     flat = np.empty(size, cell.numpy)
     stored.window(0, size)(0, size, flat)
     columns = flat.view(f"V{cell.itemsize}").reshape(shape[::-1])

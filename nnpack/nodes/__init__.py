@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from nnpack.abc import Node
@@ -14,6 +13,6 @@ from nnpack.nodes.dense import Dense
 from nnpack.nodes.opaque import Opaque
 from nnpack.nodes.quantized import Quantized
 
-KINDS: Final[Mapping[int, type[Node]]] = {
+KINDS: Final[dict[int, type[Node]]] = {
     kind.id: kind for kind in (Dense, Constant, Csr, Codebook, Quantized, Concat, Opaque)
 }

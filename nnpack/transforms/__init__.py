@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from nnpack.abc import Transform
@@ -10,6 +9,6 @@ from nnpack.transforms.bytes import Bytes
 from nnpack.transforms.cells import Cells
 from nnpack.transforms.delta import Delta
 
-TRANSFORMS: Final[Mapping[int, Transform]] = {
+TRANSFORMS: Final[dict[int, Transform]] = {
     transform.id: transform for transform in (Cells(), Bytes(), Delta())
 }
