@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import scipy.sparse
 
 POSITION_BITS: Final = 32
+BAND: Final = 4096
 
 
 class Csr(Node):
@@ -200,7 +202,7 @@ class Csr(Node):
     @property
     def indices(self) -> Array:
         """[nnz] int64: the column of each stored element."""
-        runs = [columns for _, _, _, columns in self._runs(0, self.rows)]
+        runs = [columns for _, _, _, columns in self._walk()]
         return np.concatenate(runs) if runs else np.zeros(0, np.int64)
 
     def to_scipy(self) -> scipy.sparse.csr_array:
@@ -223,71 +225,107 @@ class Csr(Node):
         """A row: its columns follow from each other."""
         return self.row_length
 
-    def _runs(self, first: int, last: int) -> Iterator[tuple[int, int, Array, Array]]:
-        """Walk rows [first, last) in runs of bounded memory, checking counts and columns.
+    def _row_counts(self, first: int, last: int) -> Array:
+        """Read the counts of rows [first, last)."""
+        return integers(read_range(self.counts, first, last), self.counts.cell)
+
+    def _row_gaps(self, start: int, stop: int) -> Array:
+        """Read gaps [start, stop)."""
+        return integers(read_range(self.gaps, start, stop), self.gaps.cell)
+
+    def _runs(
+        self, first: int, counts: Array, start: int, gaps: Callable[[int, int], Array]
+    ) -> Iterator[tuple[int, int, Array, Array]]:
+        """Walk rows from `first` on, of which the values begin at `start`; check all columns.
 
         Yields:
             nnz start, nnz stop, the row and the column of each stored element between them.
         """
-        total = self.nnz
-        start = self._stored_before(first) if first else 0
-        column = 0  # of the row that a run starts in, one past its last element
-        for low in range(first, last, PIECE):
-            high = min(low + PIECE, last)
-            counts = integers(read_range(self.counts, low, high), self.counts.cell)
-            ends = np.cumsum(counts, dtype=np.int64) + start
-            lengths = np.full(high - low, self.row_length, np.int64)
-            if high == self.rows:
-                lengths[-1] = self.size - (high - 1) * self.row_length
-            if (counts > lengths).any() or int(ends[-1]) > total:
-                raise Invalid("bad-index", "a count is more than its row or the values hold")
-            for a in range(start, int(ends[-1]), PIECE):
-                b = min(a + PIECE, int(ends[-1]))
-                rows = np.searchsorted(ends, np.arange(a, b), side="right")
-                gaps = integers(read_range(self.gaps, a, b), self.gaps.cell)
-                ahead = np.cumsum(gaps.astype(np.int64) + 1)
-                firsts = np.flatnonzero(np.diff(rows, prepend=-1))
-                if a > (ends[rows[0] - 1] if rows[0] else start):
-                    ahead += column  # the run continues a row
-                base = np.where(firsts > 0, ahead[firsts - 1], 0)
-                columns = ahead - 1 - np.repeat(base, np.diff(firsts, append=b - a))
-                if (columns >= lengths[rows]).any():
-                    raise Invalid("bad-index", "a column is beyond its row's end")
-                column = int(columns[-1]) + 1
-                yield a, b, rows + low, columns
-            start = int(ends[-1])
-        if last == self.rows and start != total:
-            raise Invalid("bad-index", f"counts sum to {start}, {total} values are stored")
+        ends = np.cumsum(counts, dtype=np.int64) + start
+        lengths = np.full(len(counts), self.row_length, np.int64)
+        if first + len(counts) == self.rows:
+            lengths[-1] = self.size - (self.rows - 1) * self.row_length
+        if (counts > lengths).any() or int(ends[-1]) > self.nnz:
+            raise Invalid("bad-index", "a count is more than its row or the values hold")
+        column = 0  # one past the last element of the row that a run starts in
+        for a in range(start, int(ends[-1]), PIECE):
+            b = min(a + PIECE, int(ends[-1]))
+            rows = np.searchsorted(ends, np.arange(a, b), side="right")
+            ahead = np.cumsum(gaps(a, b).astype(np.int64) + 1)
+            firsts = np.flatnonzero(np.diff(rows, prepend=-1))
+            if a > (ends[rows[0] - 1] if rows[0] else start):
+                ahead += column  # the run continues a row
+            base = np.where(firsts > 0, ahead[firsts - 1], 0)
+            columns = ahead - 1 - np.repeat(base, np.diff(firsts, append=b - a))
+            if (columns >= lengths[rows]).any():
+                raise Invalid("bad-index", "a column is beyond its row's end")
+            column = int(columns[-1]) + 1
+            yield a, b, rows + first, columns
+
+    def _walk(self) -> Iterator[tuple[int, int, Array, Array]]:
+        """Walk all rows, with little memory."""
+        start = 0
+        for first in range(0, self.rows, PIECE):
+            counts = self._row_counts(first, min(first + PIECE, self.rows))
+            yield from self._runs(first, counts, start, self._row_gaps)
+            start += int(counts.sum(dtype=np.int64))
+        self._check_total(start)
+
+    def _check_total(self, stored: int) -> None:
+        if stored != self.nnz:
+            raise Invalid("bad-index", f"counts sum to {stored}, {self.nnz} values are stored")
 
     def check_contents(self) -> None:
         """Check counts and columns."""
-        for _ in self._runs(0, self.rows):
+        for _ in self._walk():
             pass
 
     def _stored_before(self, row: int) -> int:
         """Sum the counts of the rows before."""
-        total = 0
-        for low in range(0, row, PIECE):
-            counts = integers(read_range(self.counts, low, min(low + PIECE, row)), self.counts.cell)
-            total += int(counts.sum(dtype=np.int64))
+        cuts = [*range(0, row, PIECE), row]
+        sums = (self._row_counts(a, b).sum(dtype=np.int64) for a, b in pairwise(cuts))
+        total = sum(map(int, sums))
         if total > self.nnz:
             raise Invalid("bad-index", f"counts sum to more than {self.nnz} values")
         return total
 
-    def window(self, start: int, stop: int) -> Fill:  # noqa: ARG002
-        """Lay the fill cell, then scatter what is stored."""
-        bits = self.fill.view(np.uint8)
+    def window(self, start: int, stop: int) -> Fill:
+        """Read the parts of the rows once; then lay the fill cell, and scatter what is stored."""
+        first, last = start // self.row_length, -(-stop // self.row_length)
+        counts = self._row_counts(first, last)
+        begin = self._stored_before(first)
+        # Where every BAND-th row's values start: a sum for each row would take more than the file.
+        sums = np.add.reduceat(counts, np.arange(0, len(counts), BAND), dtype=np.int64)
+        starts = np.concatenate([[begin], np.cumsum(sums) + begin])
+        end = int(starts[-1])
+        if end > self.nnz:
+            raise Invalid("bad-index", f"counts sum to more than {self.nnz} values")
+        if last == self.rows:
+            self._check_total(end)
+        gaps = self._row_gaps(begin, end)
+        size = self.cell.itemsize
+        values = read_range(self.values, begin, end).view(np.uint8).reshape(end - begin, size)
+        blank = self.fill.view(np.uint8)
 
         def fill(a: int, b: int, out: Array) -> None:
-            target = out.view(np.uint8).reshape(b - a, len(bits))
-            target[:] = bits
-            for low, high, rows, columns in self._runs(
-                a // self.row_length, -(-b // self.row_length)
-            ):
+            target = out.view(np.uint8).reshape(b - a, size)
+            target[:] = blank
+            row, after = a // self.row_length - first, -(-b // self.row_length) - first
+            band = row // BAND
+            at = int(starts[band]) + int(counts[band * BAND : row].sum(dtype=np.int64))
+            found = self._runs(
+                row + first,
+                counts[row:after],
+                at,
+                lambda low, high: gaps[low - begin : high - begin],
+            )
+            for low, high, rows, columns in found:
                 place = rows * self.row_length + columns - a
-                values = read_range(self.values, low, high).view(np.uint8)
-                inside = (place >= 0) & (place < b - a)
-                target[place[inside]] = values.reshape(high - low, -1)[inside]
+                cells = values[low - begin : high - begin]
+                if a % self.row_length or b % self.row_length:
+                    inside = (place >= 0) & (place < b - a)
+                    place, cells = place[inside], cells[inside]
+                target[place] = cells
 
         return fill
 
