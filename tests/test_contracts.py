@@ -30,7 +30,8 @@ SEED = np.random.default_rng(2024)
 def without_isal(module):
     """Run a module as where there is no wheel of isal."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "isal", None)
+        for name in ("isal", "isal.isal_zlib"):
+            patch.setitem(sys.modules, name, None)
         return runpy.run_path(module.__file__)
 
 
@@ -586,6 +587,19 @@ REPRS = {
 def test_repr(key):
     make, text = REPRS[key]
     assert repr(make()) == text
+
+
+def test_rows_longer_than_a_piece():
+    width = 300_000
+    codes = (np.arange(3 * width) % 251).astype(np.uint8).reshape(3, width)
+    for block, grid in (((0, 100_000), (1, 3)), ((1, 0), (3, 1)), ((2, 200_000), (2, 2))):
+        scale = 2 ** np.arange(np.prod(grid), dtype=np.float32).reshape(grid)
+        rows, columns = (np.arange(n) // (b or n) for n, b in zip((3, width), block, strict=True))
+        wanted = codes * scale[np.ix_(rows, columns)]
+        value = nnpack.Quantized(codes, scale, block=block)
+        assert testing.same_bits(value.to_numpy(), wanted)
+        start, stop = width - 5, 2 * width + 5
+        assert testing.same_bits(read_range(value, start, stop), wanted.reshape(-1)[start:stop])
 
 
 def test_the_largest_concat_and_the_ends_of_arithmetic():

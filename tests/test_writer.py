@@ -730,6 +730,17 @@ def test_what_waits_on_disk_is_closed_when_writing_fails(tmp_path, monkeypatch):
     assert [warning.category for warning in caught] == []
 
 
+def test_blocks_are_encoded_ahead_in_order(monkeypatch):
+    wanted = testing.file_of({"w": NOISE}, planner=small, threads=1)
+    for ahead in (0, 5000, 8 << 20):
+        monkeypatch.setattr(encode, "AHEAD", ahead)
+        assert testing.file_of({"w": NOISE}, planner=small, threads=3) == wanted
+
+
+def small(_):
+    return testing.Plan(TRANSFORMS[0], (CODECS[1],), 10)
+
+
 def test_digests_at_the_edge_of_a_piece():
     def data_of(size):
         return written(lambda file: file.add_blob("b", bytes(size)), profile="raw", digests=True)
