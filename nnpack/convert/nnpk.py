@@ -18,7 +18,7 @@ from nnpack.sections import check_stored
 from nnpack.sequential import Item, read_stream
 from nnpack.tensor import Tensor
 from nnpack.tree import FIRST_PRIVATE
-from nnpack.writer import Writer
+from nnpack.writer import OWN_KEYS, Writer
 
 
 @contextmanager
@@ -122,7 +122,10 @@ def _add(
         case "blob":
             writer.add_blob(item.name, item.value)
         case _:
-            writer.set_metadata(item.value)
+            unknown = [k for k in item.value if k.startswith("nnpack.") and k not in OWN_KEYS]
+            for key in unknown:
+                summary.lose("metadata key of a later version", key)
+            writer.set_metadata({k: v for k, v in item.value.items() if k not in unknown})
 
 
 def _add_tensor(writer: Writer, item: Item, options: Options, bindings: Bindings) -> None:

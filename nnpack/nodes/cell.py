@@ -19,13 +19,20 @@ def one_cell(value: Any, dtype: DType) -> Array:
     if array.dtype == dtype.numpy:
         cell = array.reshape(1).copy()
     else:
-        wide = np.float64 if dtype.family == "float" else None
-        cell = array.reshape(1).astype(wide or array.dtype).astype(dtype.numpy)
-        same = cell.astype(array.dtype) == array if array.dtype.kind != "V" else [False]
-        if not bool(np.all(same)):
+        with np.errstate(all="ignore"):
+            cell = array.reshape(1).astype(dtype.numpy)
+        if not _same(cell, array):
             raise Invalid("bad-value", f"{value!r} is not exactly one {dtype.name}")
     to_cells(cell, dtype)
     return cell
+
+
+def _same(cell: Array, value: Array) -> bool:
+    """Return whether a converted cell is the value, NaN for NaN; compared as Python's numbers."""
+    if cell.dtype.kind == "V" or value.dtype.kind == "V":
+        cell, value = cell.astype(np.float64), value.astype(np.float64)
+    a, b = cell.item(), value.item()
+    return bool(a == b or (a != a and b != b))  # noqa: PLR0124 - NaN is what differs from itself
 
 
 def cell_bytes(cell: Array, dtype: DType) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 
 from nnpack.abc import Fill, Node, pieces, read_range
-from nnpack.dtypes import Array, DType, count, integers
+from nnpack.dtypes import Array, DType, check_shape, count, integers
 from nnpack.errors import Invalid
 from nnpack.grid import Grid, grid_shape, infer_block
 from nnpack.limits import MAX_RANK, MAX_VECTOR
@@ -84,6 +84,7 @@ class Codebook(Node):
             raise Invalid("bad-shape", f"a codebook of rank {len(shape)}")
         if not 1 <= vector <= MAX_VECTOR or (axis is None) != (vector == 1):
             raise Invalid("bad-value", f"a vector length of {vector}")
+        check_shape(shape, table.cell)
         grid = grid_shape(shape, block)
         if axis is not None and (
             not 0 <= axis < len(shape) or shape[axis] % vector or block[axis] % vector

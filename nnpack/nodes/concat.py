@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from nnpack.abc import Fill, Node
-from nnpack.dtypes import Array, DType, count
+from nnpack.dtypes import Array, DType, check_shape, count
 from nnpack.errors import Invalid
 from nnpack.limits import MAX_PARTS
 from nnpack.nodes.dense import as_node
@@ -53,6 +53,7 @@ class Concat(Node):
                 raise Invalid("bad-shape", f"parts of shapes {first.shape} and {piece.shape}")
         along = sum(piece.shape[axis] for piece in pieces)
         shape = (*first.shape[:axis], along, *first.shape[axis + 1 :])
+        check_shape(shape, first.cell)
         self._set(shape=shape, dtype=first.dtype, pieces=pieces, axis=axis)
 
     def parts(self) -> list[tuple[int, Node]]:

@@ -9,8 +9,6 @@ import numpy as np
 
 from nnpack.abc import Fill, Node
 from nnpack.dtypes import Array, DType, check_shape, named, of_numpy
-from nnpack.errors import Invalid
-from nnpack.limits import MAX_RANK
 from nnpack.nodes.cell import cell_bytes, one_cell, read_cell
 from nnpack.wire import Cursor
 
@@ -36,8 +34,6 @@ class Constant(Node):
         """Hold the cell."""
         element = of_numpy(np.asarray(cell).dtype) if dtype is None else named(dtype)
         shape = tuple(int(dim) for dim in shape)
-        if len(shape) > MAX_RANK or any(dim < 0 for dim in shape):
-            raise Invalid("bad-shape", f"no tensor has the shape {shape}")
         check_shape(shape, element)
         self._set(shape=shape, dtype=element.name, value=one_cell(cell, element))
 

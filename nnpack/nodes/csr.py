@@ -11,7 +11,7 @@ import numpy as np
 from nnpack.abc import PIECE, Fill, Node, read_range
 from nnpack.dtypes import Array, DType, check_shape, count, integers
 from nnpack.errors import Invalid
-from nnpack.limits import MAX_RANK
+from nnpack.limits import MAX_U64
 from nnpack.nodes.cell import cell_bytes, one_cell, read_cell
 from nnpack.nodes.dense import Dense, as_node
 from nnpack.wire import U64, Cursor
@@ -81,11 +81,8 @@ class Csr(Node):
         fill: Array,
         row_length: int,
     ) -> None:
-        if len(shape) > MAX_RANK or any(dim < 0 for dim in shape):
-            raise Invalid("bad-shape", f"no tensor has the shape {shape}")
         check_shape(shape, values.cell)
-        if row_length < 1 or (not shape and row_length != 1):
-            raise Invalid("bad-value", f"a row length of {row_length}")
+        _check_row_length(row_length, shape)
         rows = -(-count(shape) // row_length)
         for part, what in ((counts, "counts"), (gaps, "gaps")):
             if not part.cell.is_unsigned or part.cell.bits > POSITION_BITS:
@@ -158,6 +155,7 @@ class Csr(Node):
         cls, flat: Array, values: Array, shape: Sequence[int], fill: Array, row_length: int
     ) -> Csr:
         """Build from ascending positions in the flattened tensor."""
+        _check_row_length(row_length, tuple(shape))
         rows = -(-count(shape) // row_length)
         row, column = np.divmod(flat, row_length)
         counts = np.bincount(row, minlength=rows).astype(np.int64)
@@ -216,6 +214,8 @@ class Csr(Node):
             raise ValueError(f"scipy leaves out zeros, this value {self.fill[0]}")
         import scipy.sparse
 
+        if not self.size:
+            return scipy.sparse.csr_array(self.shape, dtype=self.cell.numpy)
         return scipy.sparse.csr_array(
             (self.values.to_numpy(), self.indices, self.indptr), shape=self.shape
         )
@@ -328,6 +328,13 @@ class Csr(Node):
                 target[place] = cells
 
         return fill
+
+
+def _check_row_length(row_length: int, shape: tuple[int, ...]) -> None:
+    if not 1 <= row_length < MAX_U64 or (not shape and row_length != 1):
+        raise Invalid(
+            "bad-value", f"a row length of {row_length}: it is 1 to 2^62 - 1, 1 for rank 0"
+        )
 
 
 def _narrow(numbers: Array) -> Array:

@@ -9,7 +9,6 @@ import numpy as np
 from nnpack.abc import Fill, Node
 from nnpack.dtypes import Array, DType, check_shape, count, named, of_numpy, to_cells
 from nnpack.errors import Invalid
-from nnpack.limits import MAX_RANK
 from nnpack.wire import Cursor
 
 
@@ -91,6 +90,10 @@ class Sliced:
         flat = np.ascontiguousarray(np.asarray(piece)).reshape(-1)
         if flat.dtype != self.memory:
             raise TypeError(f"a slice of a lazy array is {flat.dtype}, not {self.memory}")
+        if len(flat) < skip + len(out):
+            raise ValueError(
+                f"a slice of a lazy array has {len(flat)} elements, {skip + len(out)} are needed"
+            )
         out.view(np.uint8)[:] = flat[skip : skip + len(out)].view(np.uint8)
 
 
@@ -123,8 +126,6 @@ class Dense(Node):
         if not lazy:
             array = _little(np.asarray(array))
         shape, cell = tuple(array.shape), _cell(array.dtype, dtype)
-        if len(shape) > MAX_RANK:
-            raise Invalid("bad-shape", f"rank {len(shape)} passes {MAX_RANK}")
         check_shape(shape, cell)
         source: Source
         if lazy:
@@ -218,12 +219,12 @@ def _narrow(array: Array, cell: DType) -> Array:
 
     Bytes are bit patterns, signed bytes are values.
     """
-    if array.dtype == np.int8 and cell.memory == cell.name:
+    if array.dtype == np.int8 and cell.numpy != np.int8:
         least, most = int(array.min(initial=0)), int(array.max(initial=0))
-        half = 1 << (cell.bits - 1)
-        if cell.family != "int" or least < -half or most >= half:
+        low, high = cell.range
+        if not cell.is_integer or least < low or most > high:
             raise Invalid("bad-value", f"a cell is out of the range of {cell.name}")
-        array = array.view(np.uint8) & (2 * half - 1)
+        array = array.view(np.uint8) & ((1 << cell.bits) - 1)
     array = array.view(cell.numpy)
     flat = array.reshape(-1)
     for start in range(0, flat.size, 1 << 20):

@@ -12,7 +12,6 @@ from nnpack.abc import Fill, Node, read_range
 from nnpack.container import is_private_name
 from nnpack.dtypes import Array, DType, check_shape, named
 from nnpack.errors import Invalid, error
-from nnpack.limits import MAX_RANK
 from nnpack.nodes.dense import as_node
 from nnpack.wire import Cursor, pad8
 
@@ -59,8 +58,6 @@ class Opaque(Node):
         if isinstance(data, bytes | bytearray | memoryview):
             data = np.frombuffer(data, np.uint8)
         shape = tuple(int(dim) for dim in shape)
-        if len(shape) > MAX_RANK or any(dim < 0 for dim in shape):
-            raise Invalid("bad-shape", f"no tensor has the shape {shape}")
         self._build(as_node(data), format, shape, named(dtype), bytes(parameters), decode)
 
     def _build(
