@@ -111,11 +111,20 @@ def _advice(bad: NnpackError, ctx: click.Context) -> str:
     file = ctx.params.get("file", STANDARD)
     if bad.error_class == "not-nnpack":
         return "; another format? `nnpack convert` makes an nnpack file of it"
-    if isinstance(bad, UnsupportedError | LimitError) or file == STANDARD:
+    if isinstance(bad, UnsupportedError | LimitError) or not _is_ours(file):
         return ""
     if ctx.command.name == "salvage":
         return "; nothing is whole, nothing was written"
     return f"; `nnpack verify {file}` lists all that is wrong, `nnpack salvage` saves the rest"
+
+
+def _is_ours(file: str) -> bool:
+    """Return whether a file at least begins as nnpack's do."""
+    from nnpack.container import MAGIC
+
+    with suppress(OSError), Path(file).open("rb") as opened:
+        return opened.read(len(MAGIC)) == MAGIC
+    return False
 
 
 @click.group(
@@ -287,7 +296,7 @@ def verify(file: str, expect: str | None) -> None:
     for line in report_lines(report, printable(file)):
         click.echo(line)
     if report.verdict == "damaged":
-        if report.intact and file != STANDARD:
+        if report.intact and report.broken and file != STANDARD:
             _say(f"`nnpack salvage {file} -o NEW` saves what is whole")
         click.get_current_context().exit(Exit.DAMAGED)
 
@@ -308,7 +317,7 @@ def explain(file: str) -> None:
         digits = max(4, len(f"{_size(source):x}"))
         for row in run(source):
             damaged |= row.field == FAULT
-            click.echo(row_line(row, digits))
+            sys.stdout.write(row_line(row, digits) + "\n")
     if damaged:
         click.get_current_context().exit(Exit.UNREADABLE)
 

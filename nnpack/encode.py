@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import IO, Final, Self
 
 import numpy as np
 
@@ -135,6 +135,14 @@ class Payload:
         self._directory = directory
         self._spool: IO[bytes] | None = None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._chunks = []
+        if self._spool:
+            self._spool.close()
+
     def append(self, data: bytes | memoryview) -> None:
         """Add bytes that may be kept until the payload is written."""
         self.size += len(data)
@@ -163,15 +171,13 @@ class Payload:
             self.append(bytes(end - self.size))
 
     def __iter__(self) -> Iterator[bytes | memoryview]:
-        """Yield the bytes in order, and let go of them."""
+        """Yield the bytes in order."""
         if self._spool is None:
             yield from self._chunks
         else:
             self._spool.seek(0)
             while data := self._spool.read(1 << 20):
                 yield data
-            self._spool.close()
-        self._chunks = []
 
 
 def encode(leaf: Dense, plan: Plan, payload: Payload, pool: Executor | None = None) -> StreamHead:

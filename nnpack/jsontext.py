@@ -12,7 +12,8 @@ from typing import Any, Final
 from nnpack.errors import Invalid
 from nnpack.limits import MAX_JSON_DEPTH, MAX_JSON_INT
 
-_STRUCTURE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# A string that does not end is one match too: looking again at each quote would take for ever.
+_STRUCTURE: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_DIGITS: Final = len(str(MAX_JSON_INT)) + 1
 

@@ -299,7 +299,9 @@ def open_directory(source: Source, limits: Limits) -> Directory:
     trailer = Trailer.parse(bytes(source.read(end, container.TRAILER_SIZE)), source.size)
     at, length = trailer.directory_offset, trailer.directory_length
     head = container.head_lengths(bytes(source.read(at, container.HEAD_SIZE)), at)
-    container.parse_head(bytes(source.read(at, min(head, length))), at)
+    if head > length:
+        raise error("mismatch", "the directory is longer than the trailer says", offset=at)
+    container.parse_head(bytes(source.read(at, head)), at)
     limits.check("directory_bytes", length, "the directory")
     stored = source.read(at, length)
     section = container.parse_directory_head(stored, at)

@@ -422,10 +422,12 @@ def _stored(row: Mapping[str, Any]) -> str:
 def report_lines(report: Report, file: str) -> Iterator[str]:
     """Yield what `verify` found, the verdict first."""
     sections = f"{report.sections:,} section{'' if report.sections == 1 else 's'}"
-    if report.verdict == "damaged":
+    if report.broken:
         many = len(report.faults) + report.more
         faults = f"{many:,} fault{'' if many == 1 else 's'}"
         yield f"{file}: damaged: {faults}; {len(report.intact):,} of {sections} intact"
+    elif report.faults:
+        yield f"{file}: not the file that is expected, though its own checksums match"
     else:
         how = "the root is the expected one" if report.authentic else "every checksum matches"
         yield f"{file}: {report.verdict}: {sections}, {human(report.size).strip()}; {how}"

@@ -82,6 +82,11 @@ class BufferSource(Source):
         self._offset = offset
         self.size = offset + len(self._data)
 
+    def close(self) -> None:
+        """Let go of the buffer; views of it live on."""
+        super().close()
+        self._data = memoryview(b"")
+
     def _read(self, offset: int, size: int) -> memoryview:
         return self._data[offset - self._offset : offset - self._offset + size]
 

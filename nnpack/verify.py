@@ -87,6 +87,11 @@ class Report:
     authentic: bool
 
     @property
+    def broken(self) -> bool:
+        """Whether a fault was found besides that it is not the file that is expected."""
+        return any(bad.error_class != "bad-digest" or bad.section for bad in self.faults)
+
+    @property
     def verdict(self) -> Literal["damaged", "intact", "authentic"]:
         """How far the file can be trusted: no fault was found, or it is even the one expected."""
         if self.faults:
@@ -209,8 +214,8 @@ class _Verification:
         if last >= 0 and directory.types[last] == container.DIGESTS:
             root = compute_root(bytes(self.source.read(at, self.source.size - at)), at)
         if wanted is not None and root != wanted:
-            what = "has no digests" if root is None else f"has the root {root.hex()}"
-            self._note(error("bad-digest", f"not the file that is expected: it {what}", offset=at))
+            what = "it has no digests" if root is None else f"its root is {root.hex()}"
+            self._note(error("bad-digest", f"not the file that is expected: {what}", offset=at))
         return root
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -114,6 +115,7 @@ class Writer:
             raise TypeError(f"a path or an object with write is needed, not {target!r}")
         self._offset = 0
         self._open = True
+        self._failed = False
         self._emit(container.HEADER)
         if self._bindings:
             self._section(container.NAMES, "", container.pack_names(self._bindings))
@@ -179,12 +181,13 @@ class Writer:
             ValueError, TypeError: it is not strict JSON, or has a key of nnpack's own that SPEC
                 12.1 does not define.
         """
-        if not self._open:
-            raise ValueError("the file is closed")
+        self._check_open()
+        if not isinstance(mapping, Mapping):
+            raise TypeError(f"metadata are a mapping, not {type(mapping).__name__}")
+        jsontext.pack(dict(mapping))
         foreign = [key for key in mapping if key.startswith("nnpack.") and key not in OWN_KEYS]
         if foreign:
             raise ValueError(f"the key {foreign[0]!a} is nnpack's: keys of yours begin otherwise")
-        jsontext.pack(dict(mapping))
         self._metadata = dict(mapping)
 
     def copy(self, name: str, section: Section, payload: Payload) -> None:
@@ -210,6 +213,7 @@ class Writer:
         if not self._open:
             return
         try:
+            self._check_open()
             self._finish()
         except BaseException:
             self.discard()
@@ -254,15 +258,18 @@ class Writer:
 
     def _emit(self, data: bytes | memoryview) -> None:
         """Write bytes, and show them to whoever counts or digests them."""
-        if not self._open:
-            raise ValueError("the file is closed")
+        self._check_open()
         rest = memoryview(data).cast("B")
         self._offset += len(rest)
         for tap in self._taps:
             tap(rest)
+        self._failed = True  # until all is written
         while len(rest):
             count = self._write_out(rest)
+            if count == 0:
+                raise OSError(errno.EIO, "the target takes no more bytes")
             rest = rest[len(rest) if count is None else count :]
+        self._failed = False
 
     def _section(
         self, kind: int, name: str, body: bytes, payload: Payload | None = None, alignment: int = 3
@@ -294,10 +301,10 @@ class Writer:
 
     def _leaf_section(self, kind: int, name: str, leaf: Dense, profile: str) -> None:
         """Write a section whose body is one leaf of bytes."""
-        payload = Payload(self._spool)
         plan = choose(profile, leaf, text=kind != container.DIGESTS)
-        head = encode(leaf, plan, payload, self._workers(leaf, plan))
-        self._section(kind, name, pack_tree(leaf, 0, lambda _: head.pack()), payload)
+        with Payload(self._spool) as payload:
+            head = encode(leaf, plan, payload, self._workers(leaf, plan))
+            self._section(kind, name, pack_tree(leaf, 0, lambda _: head.pack()), payload)
 
     def plan(self, leaf: Dense) -> Plan:
         """Return how a leaf of a tensor is stored; a subclass may decide otherwise."""
@@ -312,16 +319,28 @@ class Writer:
         alignment = self._alignment or DEFAULT_ALIGNMENT
         if not raw or (self._alignment is None and raw < SMALL_PAYLOAD):
             alignment = 8
+        self._check_bound(node, plans)
         log2 = alignment.bit_length() - 1
-        payload = Payload(self._spool)
-        heads: list[bytes] = []
-        for leaf, plan in zip(found, plans, strict=True):
-            if leaf.size:
-                payload.pad(up_align(payload.size, log2) if plan.is_raw else up8(payload.size))
-            heads.append(encode(leaf, plan, payload, self._workers(leaf, plan)).pack())
-        heads.reverse()
-        body = pack_tree(node, 0, lambda _: heads.pop())
-        self._section(container.TENSOR, name, body, payload, log2)
+        with Payload(self._spool) as payload:
+            heads: list[bytes] = []
+            for leaf, plan in zip(found, plans, strict=True):
+                if leaf.size:
+                    payload.pad(up_align(payload.size, log2) if plan.is_raw else up8(payload.size))
+                heads.append(encode(leaf, plan, payload, self._workers(leaf, plan)).pack())
+            heads.reverse()
+            body = pack_tree(node, 0, lambda _: heads.pop())
+            self._section(container.TENSOR, name, body, payload, log2)
+
+    def _check_bound(self, node: Node, plans: Iterable[Plan]) -> None:
+        """Check that private kinds and codecs have their names in the file."""
+        used = {(CODEC, codec.id): codec.name for plan in plans for codec in plan.codecs}
+        level = [node]
+        while level:
+            used |= {(KIND, inner.id): inner.name for inner in level}
+            level = [part for inner in level for _, part in inner.parts()]
+        for key, name in used.items():
+            if key[1] >= FIRST_PRIVATE and self._bindings.get(key) != name:
+                raise ValueError(f"{name} with id {key[1]} is not bound: pass it as a plug-in")
 
     def _workers(self, leaf: Dense, plan: Plan) -> ThreadPoolExecutor | None:
         """Return the threads for a leaf, if it has blocks for several."""
@@ -331,9 +350,14 @@ class Writer:
             self._pool = ThreadPoolExecutor(self._threads, "nnpack-writer")
         return self._pool
 
-    def _check_name(self, name: str) -> None:
+    def _check_open(self) -> None:
         if not self._open:
             raise ValueError("the file is closed")
+        if self._failed:
+            raise ValueError("a write failed: the file cannot be finished")
+
+    def _check_name(self, name: str) -> None:
+        self._check_open()
         container.check_name(name)
         if name in self._types:
             raise ValueError(f"the file has a section called {name!a} already")

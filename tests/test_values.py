@@ -134,6 +134,7 @@ ERRORS = {
     "column beyond short row": (lambda: Csr(u8(0, 1), u8(1), u8(1), (3,), 0, 2), Invalid, r"a column is beyond"),
     "values left": (lambda: Csr(u8(1, 0), u8(0, 0), u8(1, 2), (2, 2)), Invalid, r"counts sum to 1, 2 values are stored"),
     "rows before": (lambda: Csr(Dense(Lazy(u8(2, 0))), u8(0), u8(1), (2, 2)).window(2, 4)(2, 4, np.empty(2, np.uint8)), Invalid, r"counts sum to more than 1 values"),
+    "rows read": (lambda: Csr(Dense(Lazy(u8(2, 0))), u8(0), u8(1), (2, 2)).to_numpy(), Invalid, r"more than 1 values|more than its row or the values"),
     "wide gap": (lambda: Csr.from_arrays([0, 1], [1 << 32], [1.0], (1, 1 << 33)), ValueError, r"a gap of 4294967296 does not fit 32 bits: pass a smaller row_length"),
     "indptr length": (lambda: Csr.from_arrays([0, 1], [0], [1], (2, 2)), ValueError, r"indptr does not ascend from 0 over 2 rows"),
     "indptr start": (lambda: Csr.from_arrays([1, 1], [0], [1], (1, 2)), ValueError, r"indptr does not ascend"),

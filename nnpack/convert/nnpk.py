@@ -148,7 +148,7 @@ def _copy(writer: Writer, name: str, tensor: Tensor, options: Options, bindings:
             f"the private id {unbound[0][1]} has no name here: convert a file, not a pipe",
         )
     check_stored(section, tensor.head, source)
-    payload = Payload(options.spool)
-    for piece in slices(source, section.payload_offset, section.payload_length):
-        payload.append(piece)
-    writer.copy(name, section, payload)
+    with Payload(options.spool) as payload:
+        for piece in slices(source, section.payload_offset, section.payload_length):
+            payload.append(piece)
+        writer.copy(name, section, payload)

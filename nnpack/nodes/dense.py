@@ -225,6 +225,8 @@ def _narrow(array: Array, cell: DType) -> Array:
         if not cell.is_integer or least < low or most > high:
             raise Invalid("bad-value", f"a cell is out of the range of {cell.name}")
         array = array.view(np.uint8) & ((1 << cell.bits) - 1)
+    elif array.dtype == np.uint8 and array.size and int(array.max()) >> cell.bits:
+        raise Invalid("bad-value", f"a byte has bits beyond the width of {cell.name}")
     array = array.view(cell.numpy)
     flat = array.reshape(-1)
     for start in range(0, flat.size, 1 << 20):
