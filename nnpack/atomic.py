@@ -15,17 +15,18 @@ class AtomicFile:
     """A temporary file beside its target, which it replaces when it is committed.
 
     A process that dies leaves the target as it was (and perhaps the temporary file,
-    `.nnpack-<random>.tmp`). A link at the target is followed, as `open` would.
+    `.<name>.<random>.tmp`). A link at the target is followed, as `open` would.
     """
 
     def __init__(self, target: str | os.PathLike[str]) -> None:
         """Create the temporary file, in the target's directory so that renaming is atomic."""
         self.target = Path(os.path.realpath(target))
+        if self.target.is_dir():
+            raise OSError(errno.EISDIR, "a directory", str(target))
         if self.target.exists() and not self.target.is_file():
-            raise OSError(
-                errno.EINVAL, "not a regular file: open it, and pass what that gives", str(target)
-            )
-        self._path = self.target.with_name(f".nnpack-{secrets.token_hex(8)}.tmp")
+            raise OSError(errno.EINVAL, "no regular file: open it, and pass that", str(target))
+        name = f".{self.target.name[:40]}.{secrets.token_hex(8)}.tmp"
+        self._path = self.target.with_name(name)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | _NO_FOLLOW
         descriptor = os.open(self._path, flags, 0o666)  # less the umask, as for any new file
         self.file: IO[bytes] = os.fdopen(descriptor, "w+b", buffering=1 << 20)
