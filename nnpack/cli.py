@@ -13,7 +13,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
@@ -32,8 +32,6 @@ STANDARD: Final = "-"
 """Stands for standard input or output."""
 SPOOL: Final = 64 << 20
 """Bytes of a pipe held in memory; more wait in a temporary file."""
-EXAMPLES: Final = 3
-"""Names listed for one remark about a conversion."""
 
 
 class Exit(IntEnum):
@@ -167,30 +165,11 @@ def _opened(file: str) -> Iterator[Any]:
         yield spool
 
 
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int | None, str], None] | None]:
-    """Show a bar on standard error, if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    from nnpack.render import printable
-
-    text = TextColumn("{task.description}", markup=False)
-    bar = Progress(
-        BarColumn(), TaskProgressColumn(), Remaining(), text, console=Console(stderr=True)
-    )
-    bar.live.transient = True
-    with bar:
-        task = bar.add_task(what, total=None)
-
-        def update(done: int, total: int | None, name: str) -> None:
-            bar.update(task, completed=done, total=total, description=f"{what} {printable(name)}")
-
-        yield update
+def _output() -> IO[bytes]:
+    """Return standard output for bytes, which no terminal should get."""
+    if sys.stdout.isatty():
+        raise click.UsageError("standard output is a terminal: redirect it")
+    return sys.stdout.buffer
 
 
 def _check_free(path: str, *, overwrite: bool) -> None:
@@ -221,18 +200,17 @@ def convert(file: str, target: str, *, overwrite: bool, **options: Any) -> None:
 
     _check_free(target, overwrite=overwrite)
     piped = target == STANDARD
-    out: Any = sys.stdout.buffer if piped else target
+    out: Any = target
     if piped:
+        out = _output()
         options["target_format"] = options["target_format"] or "nnpk"
         if options["target_format"] == "nnpk":
             out = render.Tap(out)
     source = sys.stdin.buffer if file == STANDARD else file
-    with _progress("converting") as progress:
+    with render.progress_bar("converting") as progress:
         summary = run(source, out, overwrite=True, progress=progress, **options)
-    for word, remarks in (("note", summary.notes), ("lost", summary.lost)):
-        for what, names in remarks.items():
-            more = f" and {len(names) - EXAMPLES:,} more" if len(names) > EXAMPLES else ""
-            _say(f"{word}: {what}: {', '.join(names[:EXAMPLES])}{more}")
+    for line in render.remark_lines(summary):
+        _say(line)
     if summary.target_format != "nnpk":
         many = "1 tensor" if summary.tensors == 1 else f"{summary.tensors:,} tensors"
         click.echo(f"{many} written as {summary.target_format}", err=piped)
@@ -288,10 +266,10 @@ def verify(file: str, expect: str | None) -> None:
     "intact" says that no damage was found, which says nothing about who made the file;
     "authentic" says that it is the file that ROOT was computed for. Exit code 1 if it is damaged.
     """
-    from nnpack.render import printable, report_lines
+    from nnpack.render import printable, progress_bar, report_lines
     from nnpack.verify import verify as run
 
-    with _opened(file) as source, _progress("verifying") as progress:
+    with _opened(file) as source, progress_bar("verifying") as progress:
         report = run(source, expect=expect, progress=progress)
     for line in report_lines(report, printable(file)):
         click.echo(line)
@@ -362,14 +340,14 @@ def extract(file: str, name: str, index: Any, output: str, *, overwrite: bool) -
 
     _check_free(output, overwrite=overwrite)
     with _opened(file) as source, nnpack.open(source) as reader:
-        if name in reader.blobs:
+        if name in reader.blobs and index is None:
             data: Any = reader.blobs[name]
         elif name in reader:
             data = _array(reader[name], index)
         else:
             raise ValueError(f"no tensor or blob is called {name!a}; `nnpack info` lists them")
     if output == STANDARD:
-        _write(data, sys.stdout.buffer)
+        _write(data, _output())
         return
     target = AtomicFile(output)
     try:
@@ -393,7 +371,8 @@ def _array(tensor: Tensor, index: tuple[Any, ...] | None) -> Array:
         _say(f"note: .npy has no {cell.name}: written as {array.dtype}, the same values")
         return array
     bits = array.view(cell.uint)
-    _say(f"note: .npy has no {cell.name}: written as {bits.dtype}, the same bits")
+    back = f".view(ml_dtypes.{cell.memory}) brings it back"
+    _say(f"note: .npy has no {cell.name}: written as {bits.dtype}, the same bits; {back}")
     return bits
 
 
@@ -416,10 +395,10 @@ def salvage(file: str, output: str) -> None:
     FILE is never changed, and NEW must not exist. What was lost is listed, and stands in the new
     file's metadata under nnpack.salvaged. Exit code 1 if anything was lost.
     """
-    from nnpack.render import printable, recovered_lines
+    from nnpack.render import printable, progress_bar, recovered_lines
     from nnpack.salvage import salvage as run
 
-    with _opened(file) as source, _progress("salvaging") as progress:
+    with _opened(file) as source, progress_bar("salvaging") as progress:
         recovered = run(source, output, progress=progress)
     for line in recovered_lines(recovered, printable(output)):
         click.echo(line)

@@ -6,8 +6,8 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 SCHEMA: Final = "nnpack.info/1"
 HEX: Final = 25
 """Width of the bytes of an explained field, and the mark that there are more."""
+EXAMPLES: Final = 3
+"""Names listed for one remark about a conversion."""
 _ESCAPED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories that can fool a terminal: controls, bidi and other invisible characters."""
 
@@ -393,6 +395,14 @@ def total_line(totals: Mapping[str, int], file_size: int | None) -> str:
     return text if file_size is None else f"{text}; the file has {human(file_size).strip()}"
 
 
+def remark_lines(summary: Summary) -> Iterator[str]:
+    """Yield what a conversion changed and lost."""
+    for word, remarks in (("note", summary.notes), ("lost", summary.lost)):
+        for what, names in remarks.items():
+            more = f" and {len(names) - EXAMPLES:,} more" if len(names) > EXAMPLES else ""
+            yield f"{word}: {what}: {', '.join(names[:EXAMPLES])}{more}"
+
+
 def info_lines(info: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is in a file besides tensors."""
     for name, target in info.get("aliases", {}).items():
@@ -464,3 +474,27 @@ def row_line(row: Row, digits: int) -> str:
         return f"\n{offset}  {printable(row.value)}"
     data = row.data.hex(" ") + (" …" if row.size > len(row.data) else "")
     return f"{offset}  {data:<{HEX}}  {row.field:<24}  {printable(row.value)}".rstrip()
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int | None, str], None] | None]:
+    """Show a bar on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    console = Console(stderr=True)
+    text = TextColumn("{task.description}", markup=False)
+    bar = Progress(
+        BarColumn(), TaskProgressColumn(), Remaining(), text, console=console, transient=True
+    )
+    with bar:
+        task = bar.add_task(what, total=None)
+
+        def update(done: int, total: int | None, name: str) -> None:
+            bar.update(task, completed=done, total=total, description=f"{what} {printable(name)}")
+
+        yield update

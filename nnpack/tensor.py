@@ -277,9 +277,12 @@ def _normalise(key: Any, shape: tuple[int, ...]) -> tuple[list[range], tuple[int
             axes.append(range(*one.indices(dim)))
             result.append(len(axes[-1]))
             continue
-        if isinstance(one, bool) or not hasattr(one, "__index__"):
+        try:
+            index = operator.index(one)
+        except TypeError:
+            index = None
+        if index is None or isinstance(one, bool):
             raise TypeError(f"an index is made of ints, slices and ..., not {one!r}")
-        index = operator.index(one)
         if not -dim <= index < dim:
             raise IndexError(f"index {index} is out of range for an axis of {dim}")
         axes.append(range(index % dim, index % dim + 1))

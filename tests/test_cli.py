@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import nnpack
-from nnpack import __version__, cli, testing
+from nnpack import __version__, render, testing
 from nnpack.cli import Exit, main
 from tests import assemble as a
 from tests.test_damage import FILES, everything
@@ -93,6 +93,7 @@ def real(*args, **options):
         (Exit.USAGE, ["extract", "m.nnpk", "w", "a:b", "-o", "x"], "not made of numbers"),
         (Exit.USAGE, ["extract", "m.nnpk", "w", "9", "-o", "x"], "index 9 is out of range"),
         (Exit.USAGE, ["extract", "m.nnpk", "nope", "-o", "x"], "no tensor or blob is called"),
+        (Exit.USAGE, ["extract", "m.nnpk", "tokenizer.json", "0", "-o", "x"], "no tensor or blob"),
         (Exit.USAGE, ["convert", "a.npz", "x.nnpk", "--profile", "tiny"], "tiny"),
         (Exit.USAGE, ["convert", "a.npz", "x.unknown"], "does not tell its format"),
         (Exit.UNREADABLE, ["info", "cut.nnpk"], "nnpk: truncated: "),
@@ -213,8 +214,6 @@ def test_names_in_errors_are_escaped(folder):
 
 
 def test_a_terminal_gets_a_table_that_fits(folder, monkeypatch):
-    from nnpack import render
-
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -246,8 +245,6 @@ def test_a_terminal_gets_a_table_that_fits(folder, monkeypatch):
     ],
 )
 def test_kinds_get_shorter(folder, width, text):
-    from nnpack import render
-
     with nnpack.open("m.nnpk") as reader:
         tree = render.describe(reader)["tensors"][3]["tree"]
     assert render.kind_text(tree, width) in {text, "quantized(…, codes=codebook(…, indices=uint4))"}
@@ -264,8 +261,6 @@ def test_kinds_get_shorter(folder, width, text):
     ],
 )
 def test_sizes_are_human(size, text):
-    from nnpack import render
-
     assert render.human(size) == text
 
 
@@ -323,7 +318,10 @@ def test_extract_writes_what_numpy_reads(folder):
 
 def test_types_that_npy_does_not_have(folder):
     result = run("extract", "m.nnpk", "half", "-o", "x.npy")
-    assert result.stderr == "nnpack: note: .npy has no bfloat16: written as uint16, the same bits\n"
+    assert result.stderr == (
+        "nnpack: note: .npy has no bfloat16: written as uint16, the same bits; "
+        ".view(ml_dtypes.bfloat16) brings it back\n"
+    )
     assert np.load("x.npy").tolist() == [0x3F80, 0xC020]
     result = run("extract", "m.nnpk", "codes", "-o", "y.npy")
     assert result.stderr == "nnpack: note: .npy has no int4: written as int8, the same values\n"
@@ -420,6 +418,17 @@ def test_a_closed_pipe_is_left_quietly(folder):
         assert (done.returncode, done.stderr) == (Exit.IO, b"")
 
 
+def test_a_terminal_gets_no_bytes(folder):
+    for args in (["convert", "a.npz", "-"], ["extract", "m.nnpk", "w", "-o", "-"]):
+        master, slave = os.openpty()
+        command = [sys.executable, "-m", "nnpack", *args]
+        done = subprocess.run(command, env=ENV, stdout=slave, stderr=subprocess.PIPE, check=False)
+        os.close(master)
+        os.close(slave)
+        assert done.returncode == Exit.USAGE
+        assert b"standard output is a terminal" in done.stderr
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_is_told(folder):
     with Path("/dev/full").open("w") as full:
@@ -443,15 +452,15 @@ def test_progress_is_for_terminals_only(folder, monkeypatch):
             return True
 
     screen = Terminal()
-    monkeypatch.setattr(cli.sys, "stderr", screen)
+    monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
-    with cli._progress("verifying") as progress:
+    with render.progress_bar("verifying") as progress:
         progress(3, 4, "[red]\x1b[2J")
         progress(4, 4, "done")
     assert "verifying" in screen.getvalue()
     assert "\x1b[2J" not in screen.getvalue()
-    monkeypatch.setattr(cli.sys, "stderr", io.StringIO())
-    with cli._progress("verifying") as progress:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with render.progress_bar("verifying") as progress:
         assert progress is None
 
 

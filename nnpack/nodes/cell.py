@@ -19,9 +19,10 @@ def one_cell(value: Any, dtype: DType) -> Array:
     if array.dtype == dtype.numpy:
         cell = array.reshape(1).copy()
     else:
+        lost = array.dtype.kind == "O" or (array.dtype.kind == "c" and dtype.family != "complex")
         with np.errstate(all="ignore"):
-            cell = array.reshape(1).astype(dtype.numpy)
-        if not _same(cell, array):
+            cell = np.zeros(1, dtype.numpy) if lost else array.reshape(1).astype(dtype.numpy)
+        if lost or not _same(cell, array):
             raise Invalid("bad-value", f"{value!r} is not exactly one {dtype.name}")
     to_cells(cell, dtype)
     return cell
