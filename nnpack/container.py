@@ -1,21 +1,14 @@
-"""Where things sit in a file (SPEC 5): header, section heads, chain, directory, trailer."""
+"""Where things sit in a file (SPEC 5): header, section heads and their chain, trailer."""
 
 from __future__ import annotations
 
-import re
 import struct
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import numpy as np
-
-from nnpack.errors import Invalid, NnpackError, error
-from nnpack.limits import MAX_HEAD, MAX_NAME, MAX_SECTIONS, MAX_U64
+from nnpack.errors import NnpackError, error
+from nnpack.limits import MAX_HEAD, MAX_NAME, MAX_U64
+from nnpack.names import check_name_characters, decode_name
 from nnpack.wire import U16, U32, U64, crc32, pad8, up8, up_align
-
-Column = np.ndarray[Any, np.dtype[Any]]
 
 MAGIC: Final = b"\x89NNP\r\n\x1a\n"
 END_MAGIC: Final = b"\x89NNPEND\n"
@@ -47,7 +40,6 @@ NAMED: Final = (TENSOR, GRAPH, ALIAS, BLOB)
 """Types with a name, which share one namespace."""
 ANCILLARY: Final = 1
 """The flag of a section that a reader may skip."""
-FIRST_PRIVATE, LAST_PRIVATE = 128, 255
 MIN_ALIGNMENT_LOG2, MAX_ALIGNMENT_LOG2 = 3, 16
 
 HEADER: Final = _HEADER.pack(MAGIC, MAJOR, MINOR, 0)
@@ -152,7 +144,7 @@ def parse_head(head: bytes, offset: int) -> Section:
     name_end = HEAD_SIZE + name_length
     if any(head[name_end : HEAD_SIZE + up8(name_length)]):
         raise error("bad-layout", "padding behind a name is not zero", offset=offset)
-    name = _text(head[HEAD_SIZE:name_end], offset)
+    name = decode_name(head[HEAD_SIZE:name_end], offset)
     section = Section(
         kind, flags, name, alignment, offset, payload, head[HEAD_SIZE + up8(name_length) :]
     )
@@ -181,39 +173,6 @@ def parse_directory_head(stored: memoryview, offset: int) -> Section:
     if any(stored[length:start]) or any(stored[stop:]):
         raise error("bad-layout", "padding of the directory is not zero", offset=offset)
     return section
-
-
-def _text(data: bytes, offset: int) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as bad:
-        raise error("bad-text", f"a name is not UTF-8: {bad.reason}", offset=offset) from bad
-
-
-# Controls; characters that reorder, hide or break lines (SPEC 5.4).
-_FORBIDDEN: Final = re.compile(
-    "[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
-)
-
-
-def check_name_characters(name: str, offset: int | None = None) -> None:
-    """Check which characters a name has."""
-    found = _FORBIDDEN.search(name)
-    if found:
-        raise error("bad-text", f"a name holds the character {found.group()!a}", offset=offset)
-
-
-def check_name(name: str) -> None:
-    """Check the name that a caller gives to a section (SPEC 5.4); ValueError if it cannot be."""
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError as bad:
-        raise Invalid("bad-text", f"{name!a} is not Unicode text: {bad.reason}") from bad
-    if not 1 <= size <= MAX_NAME:
-        raise Invalid("bad-text", f"a name takes 1 to {MAX_NAME} bytes, not {size}")
-    found = _FORBIDDEN.search(name)
-    if found:
-        raise Invalid("bad-text", f"{name!a} holds the character {found.group()!a}")
 
 
 def check_type(kind: int, flags: int, name_length: int, offset: int) -> None:
@@ -290,224 +249,6 @@ class Trailer(NamedTuple):
             )
 
 
-_COLUMNS: Final = ("<u8", "<u8", "<u4", "<u2", "<u2", "<u2", "u1")
-_ROW_SIZE: Final = 27
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Directory:
-    """The heads of all sections, one column a field (SPEC 5.5); checked when decoded."""
-
-    offset: int
-    names: list[str]
-    offsets: Column
-    payloads: Column
-    heads: Column
-    types: Column
-    flags: Column
-    alignments: Column
-    bodies: memoryview
-    body_ends: Column
-    by_name: dict[str, int] = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Section:
-        start = int(self.body_ends[index - 1]) if index else 0
-        return Section(
-            int(self.types[index]),
-            int(self.flags[index]),
-            self.names[index],
-            int(self.alignments[index]),
-            int(self.offsets[index]),
-            int(self.payloads[index]),
-            bytes(self.bodies[start : int(self.body_ends[index])]),
-        )
-
-    def __iter__(self) -> Iterator[Section]:
-        columns = (self.types, self.flags, self.alignments, self.offsets, self.payloads)
-        kinds, flags, alignments, offsets, payloads = (column.tolist() for column in columns)
-        bodies = map(
-            self.bodies.__getitem__, map(slice, [0, *self.body_ends[:-1].tolist()], self.body_ends)
-        )
-        return map(
-            Section, kinds, flags, self.names, alignments, offsets, payloads, map(bytes, bodies)
-        )
-
-
-def pack_directory(sections: list[Section]) -> bytes:
-    """Return the decoded payload of the directory section."""
-    names = [section.name.encode() for section in sections]
-    rows = [
-        (
-            s.offset,
-            s.payload_length,
-            HEAD_SIZE + up8(len(name)) + len(s.body),
-            s.type,
-            s.flags,
-            len(name),
-            s.alignment,
-        )
-        for s, name in zip(sections, names, strict=True)
-    ]
-    columns = zip(*rows, strict=True) if rows else [()] * len(_COLUMNS)
-    return b"".join(
-        [
-            U64.pack(len(sections)),
-            *(
-                np.array(column, kind).tobytes()
-                for column, kind in zip(columns, _COLUMNS, strict=True)
-            ),
-            b"\n".join(names),
-            *(section.body for section in sections),
-        ]
-    )
-
-
-def parse_directory(data: bytes | memoryview, end: int) -> Directory:
-    """Decode and check the directory's payload; its own head stands at `end`.
-
-    Checked here, for all sections at once: lengths, types, names, order, the chain of offsets.
-    """
-    data = memoryview(data)
-    if len(data) < U64.size:
-        raise error("mismatch", "the directory is too short for its count", offset=end)
-    (count,) = U64.unpack(data[:8])
-    at = U64.size
-    if count >= MAX_SECTIONS or len(data) < at + count * _ROW_SIZE:
-        raise error(
-            "mismatch", f"a directory of {len(data)} bytes cannot list {count} sections", offset=end
-        )
-    columns: list[Column] = []
-    for kind in _COLUMNS:
-        columns.append(np.frombuffer(data, kind, count, at))
-        at += columns[-1].nbytes
-    offsets, payloads, heads, types, flags, name_lengths, alignments = columns
-    _check_rows(offsets, payloads, heads, types, flags, name_lengths, alignments, end)
-    lengths = name_lengths.astype(np.int64)
-    name_bytes = int(lengths.sum()) + max(count - 1, 0)
-    body_lengths = heads.astype(np.int64) - HEAD_SIZE - ((lengths + 7) & -8)
-    body_ends = np.cumsum(body_lengths)
-    if len(data) != at + name_bytes + (int(body_ends[-1]) if count else 0):
-        raise error("mismatch", "the directory's length differs from its columns", offset=end)
-    names = _split_names(data[at : at + name_bytes], lengths, end)
-    by_name = _index_names(names, types, end)
-    return Directory(
-        end,
-        names,
-        offsets,
-        payloads,
-        heads,
-        types,
-        flags,
-        alignments,
-        data[at + name_bytes :],
-        body_ends,
-        by_name,
-    )
-
-
-def _check_rows(
-    offsets: Column,
-    payloads: Column,
-    heads: Column,
-    types: Column,
-    flags: Column,
-    name_lengths: Column,
-    alignments: Column,
-    end: int,
-) -> None:
-    """Check every column and the chain; all in vectors, since a file may have a million rows."""
-
-    def require(good: Column, error_class: str, what: str) -> None:
-        if not good.all():
-            row = int(np.argmin(good))
-            raise error(
-                error_class,
-                f"{what} in row {row} of the directory",
-                offset=int(offsets[row]) if offsets[row] < end else end,
-            )
-
-    if not len(offsets):
-        if end != HEADER_SIZE:
-            raise error("bad-layout", "bytes that belong to no section", offset=HEADER_SIZE)
-        return
-    require((offsets < end) & (payloads < end), "bad-layout", "an offset or length out of the file")
-    require(flags <= ANCILLARY, "reserved-nonzero", "a reserved flag")
-    named = name_lengths > 0
-    forms, rows = np.unique(types.astype(np.uint32) << 2 | flags << 1 | named, return_index=True)
-    for form, row in zip(forms.tolist(), rows.tolist(), strict=True):
-        check_type(form >> 2, form >> 1 & 1, form & 1, int(offsets[row]))
-    require(name_lengths <= MAX_NAME, "bad-text", "a name that is too long")
-    require(
-        (alignments >= MIN_ALIGNMENT_LOG2)
-        & (alignments <= MAX_ALIGNMENT_LOG2)
-        & ((payloads > 0) | (alignments == MIN_ALIGNMENT_LOG2)),
-        "bad-layout",
-        "an alignment that cannot be",
-    )
-    named_heads = HEAD_SIZE + ((name_lengths.astype(np.int64) + 7) & -8)
-    require(
-        (heads <= MAX_HEAD) & (heads % 8 == 0) & (heads >= named_heads),
-        "bad-layout",
-        "a head length that cannot be",
-    )
-    start = offsets.astype(np.int64) + heads
-    unit = np.left_shift(1, alignments.astype(np.int64))
-    after = (((start + unit - 1) & -unit) + payloads.astype(np.int64) + 7) & -8
-    follows = np.empty(len(offsets), np.int64)
-    follows[:-1] = offsets[1:]
-    follows[-1] = end
-    if offsets[0] != HEADER_SIZE:
-        raise error(
-            "bad-layout", "the first section does not follow the header", offset=HEADER_SIZE
-        )
-    require(after == follows, "bad-layout", "a section that does not end where the next begins")
-    _check_order(types, end)
-
-
-def _check_order(types: Column, end: int) -> None:
-    """Check which types may stand how often and where (SPEC 5.3)."""
-    for kind, place in ((NAMES, 0), (METADATA, None), (DIGESTS, len(types) - 1), (DIRECTORY, -1)):
-        rows = np.flatnonzero(types == kind)
-        if len(rows) > 1 and place != -1:
-            raise error("duplicate", f"{len(rows)} {TYPE_NAMES[kind]} sections", offset=end)
-        if len(rows) and place is not None and rows[0] != place:
-            raise error("bad-layout", f"{TYPE_NAMES[kind]} section out of its place", offset=end)
-
-
-def _split_names(joined: memoryview, lengths: Column, end: int) -> list[str]:
-    """Split names joined by LF and check their characters."""
-    if not len(lengths):
-        return []
-    raw = np.frombuffer(joined, np.uint8)
-    feeds = np.flatnonzero(raw == ord("\n"))
-    if not np.array_equal(feeds, (np.cumsum(lengths + 1) - 1)[:-1]):
-        raise error("bad-text", "names do not split at their lengths", offset=end)
-    text = _text(bytes(joined), end)
-    plain = (raw >= 0x20) & (raw < 0x7F)
-    if int(plain.sum()) != len(raw) - len(feeds):
-        check_name_characters(text.replace("\n", ""), end)
-    return text.split("\n")
-
-
-def _index_names(names: list[str], types: Column, end: int) -> dict[str, int]:
-    """Map names to rows, for the types that share the namespace."""
-    if (types == TENSOR).all():
-        by_name = dict(zip(names, range(len(names)), strict=True))
-        expected = len(names)
-    else:
-        rows = np.flatnonzero(np.isin(types, NAMED)).tolist()
-        by_name = {names[row]: row for row in rows}
-        expected = len(rows)
-    if len(by_name) != expected:
-        used = [name for name, kind in zip(names, types.tolist(), strict=True) if kind in NAMED]
-        twice = Counter(used).most_common(1)[0][0]
-        raise error("duplicate", f"two sections are called {twice!a}", offset=end)
-    return by_name
-
-
 def pack_alias(target: str) -> bytes:
     """Return the body of an alias section (SPEC 5.3)."""
     name = target.encode()
@@ -524,66 +265,6 @@ def parse_alias(section: Section) -> str:
         raise error("mismatch", "an alias whose lengths differ", offset=at, section=section.name)
     if any(body[2 + size :]):
         raise error("bad-layout", "padding of an alias", offset=at, section=section.name)
-    target = _text(body[2 : 2 + size], at)
+    target = decode_name(body[2 : 2 + size], at)
     check_name_characters(target, at)
     return target
-
-
-SECTION_TYPE: Final = 1
-NAME_CLASSES: Final = {
-    SECTION_TYPE: "section type",
-    2: "kind",
-    3: "dtype",
-    4: "transform",
-    5: "codec",
-}
-REVERSE_DNS: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
-MAX_PRIVATE_NAME: Final = 255
-_BINDING: Final = struct.Struct("<BBH")
-
-
-def pack_names(bindings: dict[tuple[int, int], str]) -> bytes:
-    """Return the body of the names section: private (class, id) -> reverse-DNS name."""
-    return b"".join(
-        pad8(_BINDING.pack(*key, len(name)) + name.encode())
-        for key, name in sorted(bindings.items())
-    )
-
-
-def parse_names(section: Section) -> dict[tuple[int, int], str]:
-    """Decode and check the names section."""
-    body, at = section.body, section.offset
-    if section.payload_length or not body:
-        raise error("bad-layout", "a names section without entries or with a payload", offset=at)
-    bindings: dict[tuple[int, int], str] = {}
-    last, position = (0, 0), 0
-    while position < len(body):
-        kind, number, size = _BINDING.unpack_from(body, position)
-        start, stop = position + _BINDING.size, position + _BINDING.size + size
-        position += up8(_BINDING.size + size)
-        raw = body[start:stop]
-        if position > len(body):
-            raise error("bad-node", "an entry runs over the names section", offset=at)
-        if any(body[stop:position]):
-            raise error("bad-layout", "padding in the names section", offset=at)
-        if kind not in NAME_CLASSES or not number >= FIRST_PRIVATE:
-            raise error("bad-value", f"class {kind}, id {number} cannot be bound", offset=at)
-        if not raw.isascii() or not is_private_name(raw.decode("ascii")):
-            raise error("bad-text", f"{raw!a} is no reverse-DNS name", offset=at)
-        if (kind, number) <= last:
-            raise error("bad-layout", "the names section is not strictly ascending", offset=at)
-        last = (kind, number)
-        bindings[last] = raw.decode("ascii")
-    return bindings
-
-
-def check_bindings(types: Column, bindings: Mapping[tuple[int, int], str], at: int) -> None:
-    """Check that private section types have names."""
-    for kind in np.unique(types[types >= FIRST_PRIVATE]).tolist():
-        if kind <= LAST_PRIVATE and (SECTION_TYPE, kind) not in bindings:
-            raise error("missing", f"no name is bound to the section type {kind}", offset=at)
-
-
-def is_private_name(name: str) -> bool:
-    """Return whether this is a reverse-DNS name as plug-ins and foreign formats have them."""
-    return len(name) <= MAX_PRIVATE_NAME and REVERSE_DNS.fullmatch(name) is not None

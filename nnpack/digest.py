@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from nnpack.abc import PIECE, Node, read_range
+from nnpack.bindings import FIRST_PRIVATE
 from nnpack.nodes.dense import Dense
 from nnpack.transforms import TRANSFORMS
-from nnpack.tree import FIRST_PRIVATE
 
 PREFIX: Final = b"nnpack tensor 1\n"
 _HEAD: Final = struct.Struct("<BBBBB3sII")

@@ -12,6 +12,7 @@ from typing import IO, Any, Final, NamedTuple
 import numpy as np
 
 from nnpack import container
+from nnpack.bindings import FIRST_PRIVATE, LAST_PRIVATE, NAME_CLASSES
 from nnpack.codecs import CODECS
 from nnpack.container import Section, Trailer
 from nnpack.dtypes import BY_ID, count
@@ -25,7 +26,7 @@ from nnpack.source import Source, open_source
 from nnpack.stream import ENTRY
 from nnpack.transforms import TRANSFORMS
 from nnpack.tree import NodeHead
-from nnpack.verify import Finder
+from nnpack.walk import Finder
 from nnpack.wire import Cursor, up8
 
 SHOWN: Final = 8
@@ -273,7 +274,7 @@ def _head(pen: _Pen, kind: int, name_length: int, *, has_tree: bool) -> Rows:
 
 def _names(pen: _Pen) -> Rows:
     while pen.left:
-        pen.number(1, "class", _of(container.NAME_CLASSES))
+        pen.number(1, "class", _of(NAME_CLASSES))
         pen.number(1, "id")
         pen.take(pen.number(2, "name length"), "name", _text)
         pen.zeros()
@@ -533,7 +534,7 @@ def _of(names: Mapping[int, str]) -> Callable[[int], str]:
     """Return a function that says what an id stands for."""
 
     def say(key: int) -> str:
-        private = "private" if container.FIRST_PRIVATE <= key <= container.LAST_PRIVATE else None
+        private = "private" if FIRST_PRIVATE <= key <= LAST_PRIVATE else None
         return f"{key} = {names.get(key, private or 'unknown')}"
 
     return say
@@ -541,7 +542,7 @@ def _of(names: Mapping[int, str]) -> Callable[[int], str]:
 
 def _dtype(key: int) -> str:
     known = BY_ID.get(key)
-    return known.name if known else "private" if key >= container.FIRST_PRIVATE else "unknown"
+    return known.name if known else "private" if key >= FIRST_PRIVATE else "unknown"
 
 
 def _role(kind: int, role: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from nnpack.abc import Codec, Node
+from nnpack.bindings import FIRST_PRIVATE, Bindings
 from nnpack.codecs import CODECS
 from nnpack.dtypes import BY_ID, DType, count
 from nnpack.errors import Invalid, NnpackError, error
@@ -15,11 +16,8 @@ from nnpack.nodes.opaque import Decoder, Opaque
 from nnpack.source import Source
 from nnpack.stream import Stream, StreamHead
 from nnpack.transforms import TRANSFORMS
-from nnpack.tree import CODEC, DTYPE, FIRST_PRIVATE, KIND, TRANSFORM, NodeHead
+from nnpack.tree import CODEC, DTYPE, KIND, TRANSFORM, NodeHead
 from nnpack.wire import Cursor
-
-Bindings = Mapping[tuple[int, int], str]
-"""(class, private id) -> reverse-DNS name, of the file's names section."""
 
 
 def split_plugins(

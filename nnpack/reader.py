@@ -11,8 +11,10 @@ import numpy as np
 
 from nnpack import container
 from nnpack.abc import Codec, Node
+from nnpack.bindings import check_bindings, parse_names
 from nnpack.bulk import load_all
-from nnpack.container import Directory, Section, Trailer
+from nnpack.container import Section, Trailer
+from nnpack.directory import Directory
 from nnpack.errors import error
 from nnpack.limits import DEFAULT_LIMITS, Limits
 from nnpack.plugins import Plugins, split_plugins
@@ -74,7 +76,7 @@ class Reader(Mapping[str, Tensor]):
                 self._source = self._authenticated(wanted)
                 self._directory = open_directory(self._source, self.limits)
             self.plugins = Plugins(*split_plugins(codecs, kinds), self._names())
-            container.check_bindings(self._directory.types, self.bindings, self._directory.offset)
+            check_bindings(self._directory.types, self.bindings, self._directory.offset)
         except BaseException:
             self._source.close()
             raise
@@ -192,7 +194,7 @@ class Reader(Mapping[str, Tensor]):
     def _names(self) -> dict[tuple[int, int], str]:
         if not len(self._directory) or self._directory.types[0] != container.NAMES:
             return {}
-        return container.parse_names(self.section(0))
+        return parse_names(self.section(0))
 
     def _digests(self) -> Section | None:
         last = len(self._directory) - 1

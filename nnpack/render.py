@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from nnpack import container
+from nnpack.bindings import NAME_CLASSES, SECTION_TYPE, parse_names
 from nnpack.convert import FORMATS, detect
 from nnpack.convert.model import Options, Summary
 from nnpack.dtypes import BY_ID, packed_size
@@ -85,7 +86,7 @@ def describe(reader: Reader) -> dict[str, Any]:
         "blobs": [],
         "metadata": {},
         "names": [
-            {"class": container.NAME_CLASSES[number], "id": key, "name": name}
+            {"class": NAME_CLASSES[number], "id": key, "name": name}
             for (number, key), name in sorted(reader.bindings.items())
         ],
         "others": [],
@@ -121,7 +122,7 @@ def _describe_section(
         case container.NAMES:
             pass
         case _:
-            bound = reader.bindings.get((container.SECTION_TYPE, section.type))
+            bound = reader.bindings.get((SECTION_TYPE, section.type))
             info["others"].append(row | {"type": section.type, "bound": bound})
 
 
@@ -276,7 +277,7 @@ class Tap:
     def tensors(self) -> list[dict[str, Any]]:
         """Describe the tensors that passed."""
         first = self._sections[0]
-        bindings = container.parse_names(first) if first.type == container.NAMES else {}
+        bindings = parse_names(first) if first.type == container.NAMES else {}
         plugins = Plugins(*split_plugins(None, None), bindings)
         return [
             _head_of(section) | _describe_tensor(section, plugins)

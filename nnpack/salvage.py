@@ -17,7 +17,8 @@ from nnpack.limits import DEFAULT_LIMITS, Limits
 from nnpack.reader import open_directory
 from nnpack.sections import bytes_leaf, parse_json, read_bytes
 from nnpack.source import CHUNK, Source, open_source
-from nnpack.verify import Checker, Progress, find_directory, read_head, walk
+from nnpack.verify import Checker, Progress
+from nnpack.walk import find_directory, read_head, walk
 from nnpack.writer import Writer
 
 KEY: Final = "nnpack.salvaged"

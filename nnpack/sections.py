@@ -9,15 +9,8 @@ import numpy as np
 
 from nnpack import graph, jsontext
 from nnpack.abc import Node, read_range
-from nnpack.container import (
-    DIGESTS,
-    DIRECTORY,
-    GRAPH,
-    HEAD_SIZE,
-    Directory,
-    Section,
-    parse_directory,
-)
+from nnpack.container import DIGESTS, DIRECTORY, GRAPH, HEAD_SIZE, Section
+from nnpack.directory import Directory, parse_directory
 from nnpack.dtypes import named
 from nnpack.errors import Invalid, NnpackError, error
 from nnpack.limits import MAX_SECTIONS, Limits

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from nnpack import container
 from nnpack.abc import Codec
+from nnpack.bindings import check_bindings, parse_names
 from nnpack.container import Section, Trailer
 from nnpack.errors import error
 from nnpack.limits import DEFAULT_LIMITS, Limits
@@ -160,7 +161,7 @@ class _Stream:
                 )
             self._types[section.name] = section.type
         if section.type == container.NAMES:
-            self._plugins = Plugins(*self._given, container.parse_names(section))
+            self._plugins = Plugins(*self._given, parse_names(section))
             return None
         if section.type == container.ALIAS:
             return self._alias(section)
@@ -220,7 +221,7 @@ class _Stream:
         trailer.check(header, stored)
         leaf = directory_leaf(section, BufferSource(stored, section.offset), self._limits)
         directory = read_directory(section, leaf, self._limits)
-        container.check_bindings(directory.types, self._plugins.bindings, section.offset)
+        check_bindings(directory.types, self._plugins.bindings, section.offset)
         if len(directory) != len(self._seen):
             raise error(
                 "mismatch",

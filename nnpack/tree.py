@@ -17,7 +17,6 @@ from nnpack.wire import Cursor, up8, up_align
 
 _HEAD: Final = struct.Struct("<BBBBB3sII")
 HEAD_SIZE: Final = _HEAD.size
-FIRST_PRIVATE: Final = 128
 KIND, DTYPE, TRANSFORM, CODEC = 2, 3, 4, 5
 """Classes of private ids, as the names section counts them."""
 

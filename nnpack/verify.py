@@ -1,16 +1,14 @@
 """Checking a whole file: every rule and every checksum, and all faults, not only the first.
 
-A file whose directory is damaged is walked along the inline heads; `salvage` and `explain` use
-the same walk.
+A file whose directory is damaged is walked along the inline heads.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import struct
 from collections.abc import Callable, Container, Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import IO, Final, Literal
 
@@ -18,9 +16,11 @@ import numpy as np
 
 from nnpack import container
 from nnpack.abc import Node, pieces, read_range
-from nnpack.container import Directory, Section, Trailer
+from nnpack.bindings import check_bindings, parse_names
+from nnpack.container import Section
+from nnpack.directory import Directory
 from nnpack.errors import FormatError, Invalid, NnpackError, error
-from nnpack.limits import DEFAULT_LIMITS, MAX_HEAD, Limits
+from nnpack.limits import DEFAULT_LIMITS, Limits
 from nnpack.nodes.dense import Dense
 from nnpack.nodes.opaque import Opaque
 from nnpack.nodes.quantized import Quantized
@@ -31,15 +31,14 @@ from nnpack.sections import (
     bytes_leaf,
     check_digests,
     check_names,
-    directory_leaf,
     parse_json,
     parse_payload,
     read_bytes,
-    read_directory,
 )
-from nnpack.source import CHUNK, BufferSource, Source, compute_root, open_source
+from nnpack.source import CHUNK, Source, compute_root, open_source
 from nnpack.stream import Stream, check_crc
 from nnpack.tree import NodeHead, leaves
+from nnpack.walk import find_directory, starts_chain, walk
 from nnpack.wire import up8
 
 Progress = Callable[[int, int | None, str], None]
@@ -50,13 +49,6 @@ MAX_FAULTS: Final = 1000
 """Faults listed; a file of a million sections may have as many."""
 ENTRIES: Final = 1 << 12
 """Rows of a block table that are Python objects at once."""
-SCAN_BUDGET: Final = 4
-"""Bytes tried while looking for heads, per byte of the file: a hostile file is full of them."""
-TRIAL: Final = 4096
-"""Bytes that looking at one possible head counts, besides its own."""
-_EXTENT: Final = struct.Struct("<BxQ4xI")
-_EXTENT_AT: Final = 14
-"""Alignment, payload length and checksum among the fixed fields of a head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +134,7 @@ class _Verification:
         directory = self._open()
         if directory is not None:
             self._sections(directory)
-        elif self.faults[0].error_class != "not-nnpack" or _starts_chain(self.source):
+        elif self.faults[0].error_class != "not-nnpack" or starts_chain(self.source):
             self._sections(walk(self.source, self.limits))
         root = None if directory is None else self._root(directory, wanted)
         return Report(
@@ -293,7 +285,7 @@ class Checker:
             self._progress(min(offset, self.source.size), self.source.size, section.label)
 
     def _names(self, section: Section) -> Faults:
-        bindings = container.parse_names(section)
+        bindings = parse_names(section)
         if section.offset != container.HEADER_SIZE:
             raise error("bad-layout", "names section out of its place")
         self.plugins = Plugins(*split_plugins(None, None), bindings)
@@ -308,7 +300,7 @@ class Checker:
     def _unknown(self, section: Section) -> Faults:
         """Check a section of a type that is skipped: its payload is described all the same."""
         kind = np.array([section.type])
-        container.check_bindings(kind, self.plugins.bindings, section.offset)
+        check_bindings(kind, self.plugins.bindings, section.offset)
         if section.payload_length:
             root = parse_payload(section)
             self.plugins.unknown(root)
@@ -434,136 +426,3 @@ def _held(node: Node) -> int:
             most = max(most, cells * part.cell.itemsize)
         most = max(most, _held(part))
     return most
-
-
-def find_directory(source: Source, limits: Limits) -> Directory | None:
-    """Return the directory, if its own bytes are whole; header and trailer need not be.
-
-    It stands where the trailer says, or else where the chain of heads or the file ends.
-    """
-    for at in _directory_offsets(source, limits):
-        try:
-            section = read_head(source, at)
-            if section.type == container.DIRECTORY:
-                limits.check("directory_bytes", section.end - at, "the directory")
-                held = BufferSource(source.read(at, section.end - at), at)
-                return read_directory(section, directory_leaf(section, held, limits), limits)
-        except NnpackError:
-            continue
-    return None
-
-
-def _directory_offsets(source: Source, limits: Limits) -> Iterator[int]:
-    """Yield where the directory may be."""
-    end = source.size - container.TRAILER_SIZE
-    if end < container.HEADER_SIZE:
-        return
-    with suppress(NnpackError):
-        yield Trailer.parse(bytes(source.read(end, container.TRAILER_SIZE)), source.size)[0]
-    if not _starts_chain(source) and bytes(source.read(0, 8)) != container.MAGIC:
-        return
-    broken = False
-    for found in walk(source, limits):
-        if isinstance(found, NnpackError):
-            broken = True
-        elif found.type == container.DIRECTORY and (found.end >= end or not broken):
-            yield found.offset
-
-
-def _starts_chain(source: Source) -> bool:
-    """Return whether the first head is whole."""
-    try:
-        read_head(source, container.HEADER_SIZE)
-    except NnpackError:
-        return False
-    return True
-
-
-def read_head(source: Source, offset: int) -> Section:
-    """Decode and check the inline head at an offset."""
-    cut = error("truncated", "the file ends inside a section head", offset=offset)
-    if offset + container.HEAD_SIZE > source.size:
-        raise cut
-    fixed = bytes(source.read(offset, container.HEAD_SIZE))
-    length = container.head_lengths(fixed, offset)
-    if offset + length > source.size:
-        raise cut
-    return container.parse_head(bytes(source.read(offset, length)), offset)
-
-
-def walk(source: Source, limits: Limits) -> Iterator[Section | NnpackError]:
-    """Yield the inline heads from the first one on, and what is wrong where the chain breaks.
-
-    Behind a break the next head is looked for. Its checksum binds its place, so that a file
-    inside a blob is not taken for its host's sections; and payloads of sections whose head is
-    whole are not looked into.
-    """
-    at, count, broken = container.HEADER_SIZE, 0, False
-    finder = Finder(source)
-    while at < source.size:
-        try:
-            section = read_head(source, at)
-        except NnpackError as bad:
-            yield bad
-            broken = True
-            following = _end_of_bad_head(source, at) or finder.next_head(at + 8)
-            if following is None:
-                return
-            at = following
-            continue
-        count += 1
-        limits.check("sections", count, "the number of sections")
-        yield section
-        at = section.end
-        at_end = source.size - at <= container.TRAILER_SIZE or not broken
-        if section.type == container.DIRECTORY and at_end:
-            return
-
-
-def _end_of_bad_head(source: Source, at: int) -> int | None:
-    """Return where a section ends whose head breaks a rule, if its checksum says it was meant."""
-    try:
-        fixed = bytes(source.read(at, container.HEAD_SIZE))
-        length = container.head_lengths(fixed, at)
-        head = bytes(source.read(at, length))
-    except NnpackError:
-        return None
-    alignment, payload, crc = _EXTENT.unpack_from(fixed, _EXTENT_AT)
-    if container.head_crc(at, head) != crc:
-        return None
-    alignment = min(alignment, container.MAX_ALIGNMENT_LOG2)
-    return Section(0, 0, "", alignment, at, payload, head[container.HEAD_SIZE :]).end
-
-
-class Finder:
-    """Looks for heads at multiples of 8, within a budget."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._budget = MAX_HEAD + SCAN_BUDGET * source.size
-
-    def next_head(self, start: int) -> int | None:
-        """Return where the next head stands whose checksum is right there."""
-        for at in _syncs(self._source, start):
-            try:
-                fixed = bytes(self._source.read(at, container.HEAD_SIZE))
-                self._budget -= TRIAL
-                self._budget -= container.head_lengths(fixed, at)
-                if self._budget < 0:
-                    return None
-                read_head(self._source, at)
-            except NnpackError:
-                continue
-            return at
-        return None
-
-
-def _syncs(source: Source, start: int) -> Iterator[int]:
-    """Yield the multiples of 8 from `start` where the sync bytes stand."""
-    for low in range(up8(start), source.size, CHUNK):
-        window = bytes(source.read(low, min(CHUNK, source.size - low)))
-        found = window.find(container.SYNC)
-        while found >= 0:
-            if found % 8 == 0:
-                yield low + found
-            found = window.find(container.SYNC, found + 1)

@@ -15,16 +15,19 @@ import numpy as np
 from nnpack import container, graph, jsontext
 from nnpack.abc import Codec, Node
 from nnpack.atomic import AtomicFile
+from nnpack.bindings import FIRST_PRIVATE, LAST_PRIVATE, pack_names
 from nnpack.codecs import CODECS
 from nnpack.container import Section, Trailer
+from nnpack.directory import pack_directory
 from nnpack.encode import PROFILES, Payload, Plan, choose, encode
 from nnpack.errors import Invalid
 from nnpack.limits import MAX_DEPTH, MAX_HEAD, MAX_NODES, MAX_SECTIONS
+from nnpack.names import check_name, is_private_name
 from nnpack.nodes import KINDS
 from nnpack.nodes.dense import Dense, as_node
 from nnpack.sections import parse_payload
 from nnpack.source import CHUNK, ROOT_PREFIX
-from nnpack.tree import CODEC, FIRST_PRIVATE, KIND, leaves, pack_tree
+from nnpack.tree import CODEC, KIND, leaves, pack_tree
 from nnpack.wire import U64, crc32, up8, up_align
 
 DEFAULT_ALIGNMENT: Final = 64
@@ -118,7 +121,7 @@ class Writer:
         self._failed = False
         self._emit(container.HEADER)
         if self._bindings:
-            self._section(container.NAMES, "", container.pack_names(self._bindings))
+            self._section(container.NAMES, "", pack_names(self._bindings))
 
     def __enter__(self) -> Self:
         return self
@@ -249,7 +252,7 @@ class Writer:
             self._leaf_section(container.DIGESTS, "", leaf, "raw")
         start, checksum = self._offset, _Crc(container.HEADER)
         self._taps.append(checksum.update)
-        listing = np.frombuffer(container.pack_directory(self._sections), np.uint8)
+        listing = np.frombuffer(pack_directory(self._sections), np.uint8)
         self._leaf_section(container.DIRECTORY, "", Dense(listing), self._profile)
         length = self._offset - start
         checksum.update(U64.pack(start) + U64.pack(length))
@@ -358,7 +361,7 @@ class Writer:
 
     def _check_name(self, name: str) -> None:
         self._check_open()
-        container.check_name(name)
+        check_name(name)
         if name in self._types:
             raise ValueError(f"the file has a section called {name!a} already")
 
@@ -382,7 +385,7 @@ def private_names(
         for key, thing in things.items():
             if key < FIRST_PRIVATE:
                 continue
-            if key > container.LAST_PRIVATE or not container.is_private_name(thing.name):
+            if key > LAST_PRIVATE or not is_private_name(thing.name):
                 raise ValueError(
                     f"the plug-in {thing.name!r} with id {key} needs an id from 128 "
                     "to 255 and a reverse-DNS name"

@@ -384,7 +384,7 @@ def test_private_kinds_are_copied_with_their_names():
     data = unknown(Private, kinds={200: Private})
     copy, _ = run(data, profile="raw")
     assert copy == data
-    with pytest.raises(nnpack.UnsupportedError, match="not a pipe.* in 'a'"):
+    with pytest.raises(nnpack.UnsupportedError, match=r"not a pipe.* in 'a'"):
         convert(Pipe(data), io.BytesIO(), target_format="nnpk")
     out = io.BytesIO()
     convert(Pipe(unknown(Future)), out, target_format="nnpk", profile="raw")

@@ -81,6 +81,7 @@ def test_every_public_name_is_there():
         assert value.__name__ == name
         assert value.__module__.startswith("nnpack.")
         assert getattr(nnpack, name) is value
+    assert {*nnpack.__all__} <= {*dir(nnpack)}
     names: dict = {}
     exec("from nnpack import *", names)  # noqa: S102
     assert {*nnpack.__all__} <= {*names}

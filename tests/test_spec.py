@@ -12,6 +12,7 @@ import pytest
 
 import nnpack
 from nnpack import container, convert, digest, errors, limits, memory, salvage, source
+from nnpack.bindings import NAME_CLASSES
 from nnpack.codecs import CODECS
 from nnpack.dtypes import BY_NAME, DTYPES
 from nnpack.nodes import KINDS, quantized
@@ -258,7 +259,7 @@ def test_section_types_and_classes_of_names():
         key: row[0].split(" (")[0] for key, row in registry("18.1").items()
     } == container.TYPE_NAMES
     classes = {key: row[0].replace("data type", "dtype") for key, row in registry("18.6").items()}
-    assert classes == container.NAME_CLASSES
+    assert classes == NAME_CLASSES
 
 
 def test_kinds_and_roles():

@@ -228,7 +228,11 @@ def test_nothing_appears_where_closing_fails(tmp_path):
     (tmp_path / "d").mkdir()
     with pytest.raises(IsADirectoryError), Writer(tmp_path / "d") as file:
         file.add("w", F32)
-    assert listing(tmp_path) == ["d"]
+    file = Writer(path)
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        file.close()
+    assert listing(tmp_path) == ["d", "m.nnpk"]
 
 
 def test_closing_and_discarding_again_does_nothing(tmp_path):

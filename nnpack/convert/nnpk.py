@@ -7,17 +7,16 @@ from contextlib import closing, contextmanager
 
 from nnpack import container, graph, reader
 from nnpack.abc import Node
+from nnpack.bindings import FIRST_PRIVATE, Bindings
 from nnpack.convert.model import Model, Options, Summary, blame, reported
 from nnpack.convert.source import Origin, Pipe, slices
 from nnpack.convert.target import Target
 from nnpack.encode import Payload
 from nnpack.errors import error
-from nnpack.plugins import Bindings
 from nnpack.reader import Reader
 from nnpack.sections import check_stored
 from nnpack.sequential import Item, read_stream
 from nnpack.tensor import Tensor
-from nnpack.tree import FIRST_PRIVATE
 from nnpack.writer import OWN_KEYS, Writer
 
 

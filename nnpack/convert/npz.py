@@ -16,7 +16,6 @@ from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 
-from nnpack import container
 from nnpack.abc import Node
 from nnpack.convert.archive import STORED, Member, beginning, content, members
 from nnpack.convert.model import ORIGIN, Model, Options, Summary, blame, reported, split_origin
@@ -25,6 +24,7 @@ from nnpack.convert.target import Target, as_items, chunks, gathered, opened
 from nnpack.dtypes import Array, DType, check_shape, count, integers, named
 from nnpack.errors import Invalid
 from nnpack.limits import MAX_RANK
+from nnpack.names import check_name
 from nnpack.nodes.dense import Dense
 from nnpack.sequential import Item
 from nnpack.source import Source
@@ -73,7 +73,7 @@ def _described(source: Source, member: Member, options: Options) -> tuple[str, H
     """Return a member's name as a tensor's, and its header, checked."""
     name = member.name.removesuffix(SUFFIX)
     with blame(name, member.offset):
-        container.check_name(name)
+        check_name(name)
         if name == member.name:
             raise Invalid("unsupported", f"the member {name!a} is no {SUFFIX}")
         header = parse_header(beginning(source, member, MAX_HEADER + 12))

@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from nnpack import container, jsontext
+from nnpack import jsontext
 from nnpack.abc import Node
 from nnpack.convert.model import ORIGIN, Model, Options, Summary, blame, reported, split_origin
 from nnpack.convert.source import Origin, Packed, Pipe, Stored, are_bools, random_access, spooled
@@ -33,6 +33,7 @@ from nnpack.convert.target import Target, as_items, chunks, gathered, opened
 from nnpack.dtypes import BYTE, Array, DType, check_shape, count, named, pack, to_cells
 from nnpack.errors import Invalid, error
 from nnpack.limits import MAX_RANK
+from nnpack.names import check_name
 from nnpack.nodes.dense import Dense
 from nnpack.sequential import Item
 from nnpack.source import Source
@@ -187,7 +188,7 @@ def parse_header(text: bytes) -> Header:
 def _entry(name: str, value: Any) -> Entry:
     """Check what the header says of one tensor."""
     with blame(name):
-        container.check_name(name)
+        check_name(name)
         wanted = {"dtype", "shape", "data_offsets"}
         if not isinstance(value, dict) or not wanted <= value.keys():
             raise Invalid("bad-json", "a tensor has dtype, shape and data_offsets")

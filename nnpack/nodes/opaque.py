@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 
 from nnpack.abc import Fill, Node, read_range
-from nnpack.container import is_private_name
 from nnpack.dtypes import Array, DType, check_shape, named
 from nnpack.errors import Invalid, error
+from nnpack.names import is_private_name
 from nnpack.nodes.dense import as_node
 from nnpack.wire import Cursor, pad8
 

@@ -1,0 +1,51 @@
+"""Which names sections may have, and which plug-ins and foreign formats (SPEC 5.4)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from nnpack.errors import Invalid, error
+from nnpack.limits import MAX_NAME
+
+REVERSE_DNS: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
+MAX_PRIVATE_NAME: Final = 255
+
+
+def decode_name(data: bytes, offset: int) -> str:
+    """Return a name as text; it stands in the head at `offset`."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as bad:
+        raise error("bad-text", f"a name is not UTF-8: {bad.reason}", offset=offset) from bad
+
+
+# Controls; characters that reorder, hide or break lines (SPEC 5.4).
+_FORBIDDEN: Final = re.compile(
+    "[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
+)
+
+
+def check_name_characters(name: str, offset: int | None = None) -> None:
+    """Check which characters a name has."""
+    found = _FORBIDDEN.search(name)
+    if found:
+        raise error("bad-text", f"a name holds the character {found.group()!a}", offset=offset)
+
+
+def check_name(name: str) -> None:
+    """Check the name that a caller gives to a section (SPEC 5.4); ValueError if it cannot be."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError as bad:
+        raise Invalid("bad-text", f"{name!a} is not Unicode text: {bad.reason}") from bad
+    if not 1 <= size <= MAX_NAME:
+        raise Invalid("bad-text", f"a name takes 1 to {MAX_NAME} bytes, not {size}")
+    found = _FORBIDDEN.search(name)
+    if found:
+        raise Invalid("bad-text", f"{name!a} holds the character {found.group()!a}")
+
+
+def is_private_name(name: str) -> bool:
+    """Return whether this is a reverse-DNS name as plug-ins and foreign formats have them."""
+    return len(name) <= MAX_PRIVATE_NAME and REVERSE_DNS.fullmatch(name) is not None
