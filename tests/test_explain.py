@@ -15,9 +15,7 @@ from tests.test_damage import FILES
 from tests.test_spec import EXAMPLES, example
 
 WHOLE = FILES | {f"spec-{name}": example(name) for name in EXAMPLES}
-SMALL = a.assemble(
-    a.floats("w", 1, 2), a.alias(b"tied", b"w"), a.text(a.METADATA, b"", b'{"a":1}')
-)
+SMALL = a.assemble(a.floats("w", 1, 2), a.alias(b"tied", b"w"), a.text(a.METADATA, b"", b'{"a":1}'))
 
 
 def wrong(data, **options):

@@ -7,7 +7,10 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +200,9 @@ def test_every_source_gives_its_bytes_and_no_more(tmp_path, monkeypatch):
                 with pytest.raises(nnpack.TruncatedError):
                     call(size - length + 1, length)
         one_source.close()
+        one_source.close()
+        with pytest.raises(ValueError, match="the file is closed"):
+            one_source.read(0, 1)
     part = source.BufferSource(b"abc", 100)
     assert (part.size, part.read(101, 2)) == (103, b"bc")
 
@@ -284,6 +290,21 @@ def test_threads_change_nothing(value, threads):
         assert testing.same_bits(reader.load()["w"], wanted)
 
 
+def test_a_reader_is_shared_by_threads(tmp_path):
+    arrays = {f"w{i}": BIG[i : 20 * i + 1] for i in range(20)}
+    path = tmp_path / "m.nnpk"
+    path.write_bytes(written(lambda w: [w.add(k, v) for k, v in arrays.items()], digests=True))
+    root = nnpack.open(path).root
+    for given, options in ((path, {}), (path.open("rb"), {"threads": 3}), (path, {"expect": root})):
+        with nnpack.open(given, **options) as reader, ThreadPoolExecutor(8) as pool:
+            for name, found in pool.map(
+                lambda name, r=reader: (name, r[name].read()), [*arrays] * 5
+            ):
+                assert testing.same_bits(found, arrays[name])
+        if given is not path:
+            given.close()
+
+
 def test_damage_in_one_block_is_raised_from_any_thread():
     data = bytearray(testing.file_of({"w": BIG}, planner=small_blocks))
     section = nnpack.open(bytes(data)).sections[0]
@@ -359,6 +380,20 @@ def test_index(key):
     found = tensor[key]
     assert testing.same_bits(found, np.asarray(BIG[key]))
     assert found.flags.writeable
+
+
+def test_slices_of_nothing():
+    for shape, keys in (
+        ((0, 3), (..., (slice(None), 1), slice(4))),
+        ((3, 0), (2, slice(None, None, -1))),
+        ((), ((), ...)),
+    ):
+        array = np.ones(shape, np.int16)
+        tensor = nnpack.open(testing.file_of({"w": array}))["w"]
+        for key in keys:
+            assert testing.same_bits(tensor[key], np.asarray(array[key]))
+    with pytest.raises(IndexError, match="index 0 is out of range for an axis of 0"):
+        nnpack.open(testing.file_of({"w": np.ones((0, 3))}))["w"][0]
 
 
 def test_slices_of_rows_longer_than_a_piece():
@@ -918,6 +953,46 @@ def test_sections_are_counted_before_they_are_looked_at():
     assert fault(a.assemble(W, W, W), limits=nnpack.Limits(sections=2)) == "limit-exceeded"
 
 
+def constant(shape, dtype=a.UINT8, role=0):
+    return a.node(a.CONSTANT, dtype, shape, bytes(8), role=role)
+
+
+N = 1 << 25
+BLOCK1 = struct.pack("<QQ", 0, 1)
+# A slice of one element costs what it decodes: small files that would have it cost 32 MiB and more.
+SLICES_THAT_COST = {
+    "scales of a long row": a.tensor("w", a.node(a.QUANTIZED, a.FLOAT32, (1, N), bytes(8) + BLOCK1, [constant((1, N), a.FLOAT32, 1), constant((1, N), role=6)])),
+    "tables of a long row": a.tensor("w", a.node(a.CODEBOOK, a.FLOAT32, (1, N), b"\1".ljust(8, b"\0") + BLOCK1, [constant((1, N, 1), a.FLOAT32, 1), constant((1, N), role=2)])),
+    "groups of a long axis": a.tensor("w", a.node(a.QUANTIZED, a.FLOAT32, (N,), bytes(16), [constant((1,), a.FLOAT32, 1), constant((N,), role=5), constant((N,), role=6)])),
+    "vectors of 1024 along the first axis": a.tensor("w", a.node(a.CODEBOOK, a.UINT8, (1024, N >> 10), struct.pack("<IIQQ", 1024, 0, 0, 0), [constant((1, 1, 1, 1024), role=1), constant((1, N >> 10), role=2)])),
+    "foreign blocks": a.tensor("w", a.node(a.OPAQUE, a.UINT8, (1, N), b"\3\0\0\0\0\0\0\0a.b".ljust(16, b"\0"), [a.dense(a.UINT8, (1,), b"x", role=1)]), b"x"),
+}  # fmt: skip
+
+
+@pytest.mark.xfail(reason="what a slice needs of the other parts is not counted")
+@pytest.mark.parametrize("what", SLICES_THAT_COST)
+def test_a_slice_is_bounded_by_the_memory_that_it_may_have(what):
+    decoders = {"a.b": lambda data, parameters, dtype, shape: np.zeros(shape, dtype)}
+    data = a.assemble(SLICES_THAT_COST[what])
+    tensor = nnpack.open(data, kinds=decoders, limits=nnpack.Limits(memory=1 << 20))["w"]
+    tracemalloc.start()
+    try:
+        with suppress(nnpack.LimitError):
+            assert tensor[(0,) * len(tensor.shape)] == 0
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.xfail(reason="the result is allocated before the budget is asked", raises=MemoryError)
+def test_a_slice_is_counted_before_it_is_allocated():
+    tensor = nnpack.open(a.assemble(a.tensor("w", constant((1 << 60,)))))["w"]
+    for use in (tensor.read, tensor.value, lambda: tensor[:], lambda: tensor[::3]):
+        with pytest.raises(nnpack.LimitError, match=r"memory budget|tensor_bytes"):
+            use()
+    assert tensor[1 << 59] == 0
+
+
 MEMORY = {
     "no information": ({}, 1 << 40),
     "free": ({"/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    1000 kB\n"}, 1000 << 10),
@@ -1067,22 +1142,41 @@ def test_good_json_is_read_at_any_depth_of_the_stack(text):
     assert repr(read_sequential(metadata(text))[1]) == repr(GOOD_JSON[text])
 
 
+NODES = '{"op":"","inputs":[],"outputs":["%d"],"attributes":{"g":{"graph":{"inputs":[],"outputs":[],"nodes":[]}}}}'
 SLOW = {
-    "open string of escapes": r"""b'{"' + b'\\"' * 1_000_000""",
-    "same key at the end": """b'{' + b','.join(b'"%d":0' % i for i in range(200_000)) + b',"7":0}'""",
+    "subgraphs": f"""graph.check(jsontext.parse(b'{{"inputs":[],"outputs":[],"nodes":[' + b','.join(b'{NODES}' % i for i in range(20_000)) + b']}}'))""",
+    "open string of escapes": r"""jsontext.parse(b'{"' + b'\\"' * 1_000_000)""",
+    "same key at the end": """jsontext.parse(b'{' + b','.join(b'"%d":0' % i for i in range(200_000)) + b',"7":0}')""",
+    "last row of many": "nnpack.open(sys.stdin.buffer.read())['w'][-1]",
+}
+LAST_ROW = a.assemble(
+    a.tensor("w", a.node(a.CSR, a.UINT8, (1 << 36,), struct.pack("<QQ", 1, 0), [constant((1 << 36,), role=1), constant((0,), role=2), constant((0,), role=3)]))
+)  # fmt: skip
+
+
+COSTS = {
+    "subgraphs": "_free_names copies all names for each subgraph",
+    "last row of many": "the counts before a row are summed, however many they say they are",
 }
 
 
-@pytest.mark.parametrize("what", SLOW)
-def test_json_costs_time_in_proportion(what):
-    """A process with a few seconds of processor time is enough for a megabyte."""
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(what, marks=[pytest.mark.xfail(reason=COSTS[what])] if what in COSTS else [])
+        for what in SLOW
+    ],
+)
+def test_small_files_do_not_cost_much_time(what):
+    """A process with two seconds of processor time is enough for a few megabytes."""
     program = (
-        "import resource; resource.setrlimit(resource.RLIMIT_CPU, (2, 2)); from nnpack import jsontext\n"
-        f"try: jsontext.parse({SLOW[what]})\nexcept ValueError as bad: print(bad.error_class)"
+        "import resource; resource.setrlimit(resource.RLIMIT_CPU, (2, 2))\n"
+        "import sys, nnpack; from nnpack import graph, jsontext\n"
+        f"try: {SLOW[what]}\nexcept (ValueError, nnpack.NnpackError): pass\nprint('done')"
     )
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    assert done.stdout == "bad-json\n"
+    done = subprocess.run(command, input=LAST_ROW, capture_output=True, check=False)  # noqa: S603
+    assert done.stdout == b"done\n"
 
 
 UNWRITABLE = {

@@ -13,7 +13,7 @@ from nnpack import testing
 from nnpack.digest import logical_digest
 
 MANY = settings(
-    max_examples=200, deadline=None, derandomize=True,
+    max_examples=120, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )  # fmt: skip
 SOME = settings(MANY, max_examples=60)
