@@ -163,6 +163,21 @@ class Node(ABC):
             part.check()
         self.check_contents()
 
+    def overhead(self, wanted: int) -> int:
+        """Bound the bytes of parts that reading `wanted` neighbouring elements may take.
+
+        Unless a kind knows better: all of them.
+        """
+        del wanted
+        return sum(part.nbytes + part.overhead(part.size) for _, part in self.parts())
+
+    def _overhead_of_last(self, wanted: int) -> int:
+        """Bound it for a kind that reads its last part in pieces, and the others perhaps whole."""
+        *small, (_, last) = self.parts()
+        cells = min(last.size, wanted + 2 * self.grain)
+        whole = sum(part.nbytes + part.overhead(part.size) for _, part in small)
+        return whole + cells * last.cell.itemsize + last.overhead(cells)
+
     @property
     def in_memory(self) -> bool:
         """Whether all leaves are numpy arrays."""

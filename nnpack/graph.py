@@ -27,7 +27,7 @@ def check(value: Any) -> list[str]:
         Invalid: "bad-json", with the place of what is wrong.
     """
     _GRAPH(value, "graph")
-    return [*dict.fromkeys(_free_names(value, frozenset(), "graph"))]
+    return [*dict.fromkeys(_free_names(value, (), "graph"))]
 
 
 def _wrong(where: str, what: str) -> Invalid:
@@ -179,13 +179,17 @@ _GRAPH: Final = _object(
 )
 
 
-def _free_names(graph: Mapping[str, Any], outer: frozenset[str], where: str) -> Iterator[str]:
+def _free_names(graph: Mapping[str, Any], outer: tuple[set[str], ...], where: str) -> Iterator[str]:
     """Yield the names that a graph uses and nothing in it, nor around it, defines.
 
     Raises:
         Invalid: a value is defined twice.
     """
     known: set[str] = set()
+    scopes = (*outer, known)
+
+    def free(names: list[str]) -> Iterator[str]:
+        return (name for name in names if name and not any(name in scope for scope in scopes))
 
     def define(names: list[str], at: str) -> None:
         for name in filter(None, names):
@@ -199,13 +203,13 @@ def _free_names(graph: Mapping[str, Any], outer: frozenset[str], where: str) -> 
     known.update(filter(None, initializers))
     for index, node in enumerate(graph["nodes"]):
         at = f"{where}.nodes[{index}]"
-        yield from (n for n in node["inputs"] if n and n not in known and n not in outer)
+        yield from free(node["inputs"])
         for attribute in node.get("attributes", {}).values():
             ((kind, content),) = attribute.items()
             if kind in {"tensor", "tensors"}:
                 yield from [content] if kind == "tensor" else content
             elif kind in {"graph", "graphs"}:
                 for inner in [content] if kind == "graph" else content:
-                    yield from _free_names(inner, outer | known, f"{at}.attributes")
+                    yield from _free_names(inner, scopes, f"{at}.attributes")
         define(node["outputs"], at)
-    yield from (n for n in graph["outputs"] if n not in known and n not in outer)
+    yield from (n for n in graph["outputs"] if not any(n in scope for scope in scopes))

@@ -249,7 +249,13 @@ class Stream:
                 plane = stored if length == size else codec.decode(stored, size)
             except NnpackError as bad:
                 raise bad.at(offset=at + position) from None
-            decoded.append(np.frombuffer(plane, np.uint8, size))
+            if len(plane) != size:
+                raise error(
+                    "bad-stream",
+                    f"the codec {codec.name} gave {len(plane)} bytes, not {size}",
+                    offset=at + position,
+                )
+            decoded.append(np.frombuffer(plane, np.uint8))
             position += up8(length)
         self.transform.join(decoded, self.dtype, out)
 

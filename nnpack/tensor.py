@@ -157,14 +157,15 @@ class Tensor:
         """Return a slice (ints, slices, ...), decoding only the blocks that it touches."""
         node = self.node
         axes, shape = _normalise(key, self.shape)
-        out = np.empty([len(axis) for axis in axes], node.cell.numpy)
-        if not out.size:
-            return out.reshape(shape)
+        picked = count([len(axis) for axis in axes])
+        if not picked:
+            return np.empty(shape, node.cell.numpy)
         rows = [count(self.shape[i + 1 :]) for i in range(len(axes))]
         low = sum(min(axis[0], axis[-1]) * row for axis, row in zip(axes, rows, strict=True))
         high = sum(max(axis[0], axis[-1]) * row for axis, row in zip(axes, rows, strict=True)) + 1
-        parts = (self.charge - self.nbytes) * (high - low) // self.size
-        self._limits.check_request(out.nbytes + parts, self.stored_nbytes)
+        cost = picked * node.cell.itemsize + node.overhead(high - low)
+        self._limits.check_request(cost, self.stored_nbytes)
+        out = np.empty([len(axis) for axis in axes], node.cell.numpy)
         with self._faults():
             fill = node.window(low, high)
 

@@ -316,6 +316,8 @@ class Writer:
     def _tensor(self, name: str, node: Node) -> None:
         """Encode the leaves of a tree and write its section."""
         _check_tree(node)
+        if not node.in_memory:
+            node.check()
         found = [*leaves(node)]
         plans = [self.plan(leaf) for leaf in found]
         raw = sum(leaf.nbytes for leaf, plan in zip(found, plans, strict=True) if plan.is_raw)

@@ -18,6 +18,7 @@ from nnpack import testing
 from nnpack.convert import convert
 from nnpack.convert import safetensors as ours
 from nnpack.dtypes import BY_NAME, DTYPES, count, pack, to_cells
+from tests import assemble
 
 SOME = settings(
     max_examples=80, deadline=None, derandomize=True,
@@ -356,7 +357,7 @@ def test_names_and_keys_of_the_format():
     with pytest.raises(nnpack.UnsupportedError, match="cannot have this name"):
         run(testing.file_of({"__metadata__": np.zeros(1)}), "safetensors")
     with pytest.raises(nnpack.UnsupportedError, match=r"the key nnpack\.json"):
-        run(testing.file_of({}, {"nnpack.json": "[]"}), "safetensors")
+        run(assemble.assemble(assemble.text(3, b"", b'{"nnpack.json":"[]"}')), "safetensors")
 
 
 def test_header_too_long(monkeypatch):

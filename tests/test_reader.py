@@ -921,7 +921,7 @@ LIMITS = {
     "memory": ("memory", 4000, PLAIN, lambda r: r["w"].read(), {}),
     "memory into an array": ("memory", 1004, NESTED, lambda r: r["w"].read(np.empty(1000, np.float32)), {}),
     "memory for a slice": ("memory", 40, PLAIN, lambda r: r["w"][:10], {}),
-    "memory for a slice with parts": ("memory", 50, NESTED, lambda r: r["w"][:10], {}),
+    "memory for a slice with parts": ("memory", 1044, NESTED, lambda r: r["w"][:10], {}),
     "memory for a blob": ("memory", 3, a.assemble(a.text(a.BLOB, b"b", b"abc")), lambda r: r.blobs["b"], {}),
     "memory for all": ("memory", 4010, PLAIN, lambda r: r.load(), {}),
     "expansion": ("expansion_bytes", 1 << 20, CONSTANT, lambda r: r["w"].read(), {}),
@@ -969,7 +969,6 @@ SLICES_THAT_COST = {
 }  # fmt: skip
 
 
-@pytest.mark.xfail(reason="what a slice needs of the other parts is not counted")
 @pytest.mark.parametrize("what", SLICES_THAT_COST)
 def test_a_slice_is_bounded_by_the_memory_that_it_may_have(what):
     decoders = {"a.b": lambda data, parameters, dtype, shape: np.zeros(shape, dtype)}
@@ -984,7 +983,6 @@ def test_a_slice_is_bounded_by_the_memory_that_it_may_have(what):
         tracemalloc.stop()
 
 
-@pytest.mark.xfail(reason="the result is allocated before the budget is asked", raises=MemoryError)
 def test_a_slice_is_counted_before_it_is_allocated():
     tensor = nnpack.open(a.assemble(a.tensor("w", constant((1 << 60,)))))["w"]
     for use in (tensor.read, tensor.value, lambda: tensor[:], lambda: tensor[::3]):
@@ -1154,19 +1152,7 @@ LAST_ROW = a.assemble(
 )  # fmt: skip
 
 
-COSTS = {
-    "subgraphs": "_free_names copies all names for each subgraph",
-    "last row of many": "the counts before a row are summed, however many they say they are",
-}
-
-
-@pytest.mark.parametrize(
-    "what",
-    [
-        pytest.param(what, marks=[pytest.mark.xfail(reason=COSTS[what])] if what in COSTS else [])
-        for what in SLOW
-    ],
-)
+@pytest.mark.parametrize("what", SLOW)
 def test_small_files_do_not_cost_much_time(what):
     """A process with two seconds of processor time is enough for a few megabytes."""
     program = (

@@ -133,7 +133,6 @@ def _add_tensor(writer: Writer, item: Item, options: Options, bindings: Bindings
         _copy(writer, item.name, value, options, bindings)
         return
     node: Node = value if isinstance(value, Node) else value.node
-    node.check()
     writer.add(item.name, node)
 
 

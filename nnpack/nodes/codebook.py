@@ -156,6 +156,11 @@ class Codebook(Node):
         slab = self._inner * self.vector_length
         return max(slab, self.indices.grain * self.vector_length // slab * slab)
 
+    def overhead(self, wanted: int) -> int:
+        """The tables that the grid may need whole, a share of the indices, and whole vectors."""
+        cells = min(self.size, wanted + 2 * self.grain)
+        return self._overhead_of_last(wanted) + cells * self.cell.itemsize
+
     def window(self, start: int, stop: int) -> Fill:
         """Look indices up; a slab is the elements that one run of `inner` indices stands for."""
         inner, vector, entries = self._inner, self.vector_length, self.entries

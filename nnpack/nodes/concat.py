@@ -84,6 +84,13 @@ class Concat(Node):
             raise Invalid("bad-dtype", f"parts are {node.dtype}, the node states {dtype.name}")
         return node
 
+    def overhead(self, wanted: int) -> int:
+        """The rows that the elements touch, twice: as read, and laid side by side."""
+        row = count(self.shape[self.axis :])
+        cells = min(self.size, wanted + 2 * row)
+        inner = sum(piece.overhead(min(piece.size, cells)) for piece in self.pieces)
+        return 2 * cells * self.cell.itemsize + inner
+
     def window(self, start: int, stop: int) -> Fill:
         """Read each part's share of the rows that the range touches.
 

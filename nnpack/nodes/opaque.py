@@ -115,6 +115,10 @@ class Opaque(Node):
         """All elements: foreign blocks are decoded together."""
         return max(self.size, 1)
 
+    def overhead(self, wanted: int) -> int:  # noqa: ARG002 - foreign blocks are decoded together
+        """All blocks, and all that they decode to."""
+        return self.data.nbytes + self.nbytes
+
     def window(self, start: int, stop: int) -> Fill:  # noqa: ARG002
         """Decode everything with the plug-in, and check what it returns."""
         if self.decoder is None:

@@ -240,6 +240,10 @@ class Quantized(Node):
         """That of the codes."""
         return self.codes.grain
 
+    def overhead(self, wanted: int) -> int:
+        """What the grid may need whole, and a share of the rest."""
+        return self._overhead_of_last(wanted)
+
     def window(self, start: int, stop: int) -> Fill:
         """Read the scales that the range needs; then codes piece by piece."""
         index = self._read_group_index()
