@@ -66,7 +66,7 @@ class Reader(Mapping[str, Tensor]):
         self._pool: ThreadPoolExecutor | None = None
         self._tensors: dict[int, tuple[Section, NodeHead, Node | None, list[str]]] = {}
         self._metadata: dict[str, Any] | None = None
-        wanted = None if expect is None else _root_bytes(expect)
+        wanted = None if expect is None else root_bytes(expect)
         self._source: Source = open_source(source, mapped=mmap != "never")
         try:
             self._directory = open_directory(self._source, self.limits)
@@ -313,7 +313,7 @@ def open_directory(source: Source, limits: Limits) -> Directory:
     return read_directory(section, leaf, limits)
 
 
-def _root_bytes(expect: str | bytes) -> bytes:
+def root_bytes(expect: str | bytes) -> bytes:
     """Return the 32 bytes of a root given as such or as hex."""
     try:
         root = bytes.fromhex(expect) if isinstance(expect, str) else bytes(expect)

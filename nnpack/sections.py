@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from typing import Any, Final
-
-import numpy as np
 
 from nnpack import graph, jsontext
 from nnpack.abc import Node, read_range
@@ -22,6 +20,8 @@ from nnpack.tree import NodeHead, lay_out, parse_tree
 from nnpack.wire import U64, up8
 
 ZSTD: Final = 1
+ENTRIES: Final = 1 << 12
+"""Rows of a block table that are Python objects at once."""
 _UINT8: Final = named("uint8")
 
 
@@ -159,20 +159,29 @@ def check_stored(section: Section, root: NodeHead, source: Source) -> None:
     """
     at = section.payload_offset
     try:
-        for node in root.walk():
-            if node.stream is None:
-                continue
-            rows = np.concatenate([node.stream.shared, node.stream.table]).tolist()
-            for index, (length, crc) in enumerate(rows):
-                start = up8(at) if index else node.start
-                _check_zeros(source, at, start)
-                check_crc(source.read(start, length), crc, start)
-                at = start + length
-        _check_zeros(source, at, section.end)
+        for start, length, crc in stored_pieces(root):
+            check_zeros(source, at, start)
+            check_crc(source.read(start, length), crc, start)
+            at = start + length
+        check_zeros(source, at, section.end)
     except NnpackError as bad:
         raise bad.at(section=section.label) from None
 
 
-def _check_zeros(source: Source, start: int, stop: int) -> None:
-    if any(source.read(start, stop - start)):
+def stored_pieces(root: NodeHead) -> Iterator[tuple[int, int, int]]:
+    """Yield offset in the file, length and CRC-32 of all that a laid-out tree stores, in order."""
+    for node in root.walk():
+        if node.stream is None:
+            continue
+        at = node.start
+        for table in (node.stream.shared, node.stream.table):
+            for row in range(0, len(table), ENTRIES):
+                for length, crc in table[row : row + ENTRIES].tolist():
+                    yield at, length, crc
+                    at = up8(at + length)
+
+
+def check_zeros(source: Source, start: int, stop: int) -> None:
+    """Check padding."""
+    if stop > start and bytes(source.read(start, stop - start)).strip(b"\0"):
         raise error("bad-layout", "padding is not zero", offset=start)

@@ -25,21 +25,22 @@ from nnpack.nodes.dense import Dense
 from nnpack.nodes.opaque import Opaque
 from nnpack.nodes.quantized import Quantized
 from nnpack.plugins import Plugins, split_plugins
-from nnpack.reader import _root_bytes, open_directory
+from nnpack.reader import open_directory, root_bytes
 from nnpack.sections import (
     build,
     bytes_leaf,
     check_digests,
     check_names,
+    check_zeros,
     parse_json,
     parse_payload,
     read_bytes,
+    stored_pieces,
 )
 from nnpack.source import CHUNK, Source, compute_root, open_source
 from nnpack.stream import Stream, check_crc
 from nnpack.tree import NodeHead, leaves
 from nnpack.walk import find_directory, starts_chain, walk
-from nnpack.wire import up8
 
 Progress = Callable[[int, int | None, str], None]
 """progress(done, total, name): bytes of the file, and the section they are in."""
@@ -47,8 +48,6 @@ Faults = Iterator[NnpackError]
 
 MAX_FAULTS: Final = 1000
 """Faults listed; a file of a million sections may have as many."""
-ENTRIES: Final = 1 << 12
-"""Rows of a block table that are Python objects at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ def verify(
         UnsupportedError, LimitError: the file as a whole cannot be read here, damaged or not.
         OSError: the path cannot be read.
     """
-    wanted = None if expect is None else _root_bytes(expect)
+    wanted = None if expect is None else root_bytes(expect)
     with closing(open_source(source, mapped=False)) as opened:
         return _Verification(opened, limits or DEFAULT_LIMITS, progress).report(wanted)
 
@@ -251,7 +250,7 @@ class Checker:
                 (head_end, section.payload_offset),
                 (section.payload_end, section.end),
             ):
-                _check_zeros(self.source, start, min(stop, self.source.size))
+                check_zeros(self.source, start, min(stop, self.source.size))
         except NnpackError as bad:
             yield bad.at(section=section.label)
 
@@ -346,7 +345,7 @@ class Checker:
         at = section.payload_offset
         for start, length, crc in stored_pieces(root):
             try:
-                _check_zeros(self.source, at, start)
+                check_zeros(self.source, at, start)
                 check_crc(self.source.read(start, length), crc, start)
             except NnpackError as bad:
                 sound = False
@@ -396,24 +395,6 @@ def _tensors(directory: Directory) -> set[str]:
     """Return the names that graphs may use."""
     rows = np.isin(directory.types, (container.TENSOR, container.ALIAS)).nonzero()[0]
     return {directory.names[row] for row in rows.tolist()}
-
-
-def stored_pieces(root: NodeHead) -> Iterator[tuple[int, int, int]]:
-    """Yield offset in the file, length and CRC-32 of all that a laid-out tree stores, in order."""
-    for node in root.walk():
-        if node.stream is None:
-            continue
-        at = node.start
-        for table in (node.stream.shared, node.stream.table):
-            for row in range(0, len(table), ENTRIES):
-                for length, crc in table[row : row + ENTRIES].tolist():
-                    yield at, length, crc
-                    at = up8(at + length)
-
-
-def _check_zeros(source: Source, start: int, stop: int) -> None:
-    if stop > start and bytes(source.read(start, stop - start)).strip(b"\0"):
-        raise error("bad-layout", "padding is not zero", offset=start)
 
 
 def _held(node: Node) -> int:
