@@ -92,7 +92,13 @@ __all__ = [
 ]
 
 
+_MODULES = ("abc", "codecs", "convert", "nodes", "salvage", "testing", "torch", "verify")
+"""Public modules, which an attribute finds as well as an import."""
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"nnpack.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'nnpack' has no attribute {name!r}")
     value = getattr(import_module(f"nnpack.{_HOME[name]}"), name)
@@ -101,4 +107,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *_MODULES, *(name for name in globals() if name.startswith("__"))})

@@ -310,7 +310,7 @@ def _index(_: click.Context, __: click.Parameter, text: str | None) -> tuple[Any
         return None
     try:
         return tuple(map(_axis, text.split(",")))
-    except ValueError:
+    except (ValueError, TypeError):
         raise click.BadParameter(f"{text!r} is not made of numbers, slices and ...") from None
 
 

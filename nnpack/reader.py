@@ -92,7 +92,7 @@ class Reader(Mapping[str, Tensor]):
         return f"<nnpack.Reader with {len(self)} tensors>"
 
     def close(self) -> None:
-        """Close the file; tensors not yet read can no longer be."""
+        """Close the file: nothing more can be read from it."""
         if self._pool:
             self._pool.shutdown()
         self._source.close()

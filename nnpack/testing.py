@@ -121,7 +121,8 @@ def _csr(draw: st.DrawFn, array: Array, dtype: DType, depth: int) -> Node:
     counts = np.bincount(rows, minlength=-(-array.size // row_length))
     gaps = columns.copy()
     gaps[1:] -= np.where(rows[1:] == rows[:-1], columns[:-1] + 1, 0)
-    width = draw(st.sampled_from(("uint8", "uint16", "uint32")))
+    top = max(int(numbers.max(initial=0)) for numbers in (counts, gaps))
+    width = draw(st.sampled_from(("uint8", "uint16", "uint32")[top >> 8 > 0 :]))
     values = draw(storing(array.reshape(-1)[places], dtype, depth))
     return Csr(counts.astype(width), gaps.astype(width), values, array.shape, fill, row_length)
 
