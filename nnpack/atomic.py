@@ -16,6 +16,9 @@ class AtomicFile:
 
     A process that dies leaves the target as it was (and perhaps the temporary file,
     `.<name>.<random>.tmp`). A link at the target is followed, as `open` would.
+
+    As a context manager it gives the file to write to, and is committed at the end, or discarded
+    if there was an exception.
     """
 
     def __init__(self, target: str | os.PathLike[str]) -> None:
@@ -28,8 +31,20 @@ class AtomicFile:
         name = f".{self.target.name[:40]}.{secrets.token_hex(8)}.tmp"
         self._path = self.target.with_name(name)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | _NO_FOLLOW
-        descriptor = os.open(self._path, flags, 0o666)  # less the umask, as for any new file
+        try:
+            descriptor = os.open(self._path, flags, 0o666)  # less the umask, as for any new file
+        except OSError as bad:  # of the folder, most likely: the caller knows only the target
+            raise type(bad)(bad.errno, bad.strerror, os.fspath(target)) from None
         self.file: IO[bytes] = os.fdopen(descriptor, "w+b", buffering=1 << 20)
+
+    def __enter__(self) -> IO[bytes]:
+        return self.file
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.discard()
 
     def commit(self) -> None:
         """Make the bytes durable and let them appear at the target."""

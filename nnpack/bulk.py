@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import numpy as np
 
@@ -23,8 +22,7 @@ Form = tuple[bytes, int, int]
 """A body less its last checksum, payload length, alignment: what decides which rules are kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(NamedTuple):
     """What tensors of one form have in common if each is one raw block of whole bytes."""
 
     shape: tuple[int, ...]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -32,31 +31,55 @@ from nnpack.wire import U64, up8
 
 Column = np.ndarray[Any, np.dtype[Any]]
 
-_COLUMNS: Final = ("<u8", "<u8", "<u4", "<u2", "<u2", "<u2", "u1")
-_ROW_SIZE: Final = 27
 
+class Columns(NamedTuple):
+    """What the directory says of each section in numbers, in stored order."""
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Directory:
-    """The heads of all sections, one column a field (SPEC 5.5); checked when decoded."""
-
-    offset: int
-    names: list[str]
     offsets: Column
     payloads: Column
     heads: Column
     types: Column
     flags: Column
+    name_lengths: Column
     alignments: Column
-    bodies: memoryview
-    body_ends: Column
-    by_name: dict[str, int] = field(repr=False)
+
+
+_STORED: Final = [np.dtype(t) for t in ("<u8", "<u8", "<u4", "<u2", "<u2", "<u2", "u1")]
+_ROW_SIZE: Final = sum(column.itemsize for column in _STORED)
+
+
+class Directory:
+    """The heads of all sections, one column a field (SPEC 5.5); checked when decoded."""
+
+    def __init__(
+        self,
+        offset: int,
+        names: list[str],
+        columns: Columns,
+        bodies: memoryview,
+        body_ends: Column,
+        by_name: dict[str, int],
+    ) -> None:
+        """Hold what was checked.
+
+        Args:
+            offset: of the directory section's head.
+            names: of the sections.
+            columns: their other fields.
+            bodies: one after the other.
+            body_ends: where each ends there.
+            by_name: rows of the sections that share the namespace.
+        """
+        self.offset, self.names, self.by_name = offset, names, by_name
+        self.offsets, self.payloads = columns.offsets, columns.payloads
+        self.types, self.flags, self.alignments = columns.types, columns.flags, columns.alignments
+        self._bodies, self._body_ends = bodies, body_ends
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Section:
-        start = int(self.body_ends[index - 1]) if index else 0
+        start = int(self._body_ends[index - 1]) if index else 0
         return Section(
             int(self.types[index]),
             int(self.flags[index]),
@@ -64,17 +87,21 @@ class Directory:
             int(self.alignments[index]),
             int(self.offsets[index]),
             int(self.payloads[index]),
-            bytes(self.bodies[start : int(self.body_ends[index])]),
+            bytes(self._bodies[start : int(self._body_ends[index])]),
         )
 
     def __iter__(self) -> Iterator[Section]:
-        columns = (self.types, self.flags, self.alignments, self.offsets, self.payloads)
-        kinds, flags, alignments, offsets, payloads = (column.tolist() for column in columns)
-        bodies = map(
-            self.bodies.__getitem__, map(slice, [0, *self.body_ends[:-1].tolist()], self.body_ends)
-        )
+        ends = self._body_ends.tolist()
+        bodies = map(bytes, map(self._bodies.__getitem__, map(slice, [0, *ends[:-1]], ends)))
         return map(
-            Section, kinds, flags, self.names, alignments, offsets, payloads, map(bytes, bodies)
+            Section,
+            self.types.tolist(),
+            self.flags.tolist(),
+            self.names,
+            self.alignments.tolist(),
+            self.offsets.tolist(),
+            self.payloads.tolist(),
+            bodies,
         )
 
 
@@ -93,14 +120,11 @@ def pack_directory(sections: list[Section]) -> bytes:
         )
         for s, name in zip(sections, names, strict=True)
     ]
-    columns = zip(*rows, strict=True) if rows else [()] * len(_COLUMNS)
+    columns = zip(*rows, strict=True) if rows else [()] * len(_STORED)
     return b"".join(
         [
             U64.pack(len(sections)),
-            *(
-                np.array(column, kind).tobytes()
-                for column, kind in zip(columns, _COLUMNS, strict=True)
-            ),
+            *(np.array(*column).tobytes() for column in zip(columns, _STORED, strict=True)),
             b"\n".join(names),
             *(section.body for section in sections),
         ]
@@ -121,46 +145,26 @@ def parse_directory(data: bytes | memoryview, end: int) -> Directory:
         raise error(
             "mismatch", f"a directory of {len(data)} bytes cannot list {count} sections", offset=end
         )
-    columns: list[Column] = []
-    for kind in _COLUMNS:
-        columns.append(np.frombuffer(data, kind, count, at))
-        at += columns[-1].nbytes
-    offsets, payloads, heads, types, flags, name_lengths, alignments = columns
-    _check_rows(offsets, payloads, heads, types, flags, name_lengths, alignments, end)
-    lengths = name_lengths.astype(np.int64)
+    found: list[Column] = []
+    for stored in _STORED:
+        found.append(np.frombuffer(data, stored, count, at))
+        at += found[-1].nbytes
+    columns = Columns(*found)
+    _check_rows(columns, end)
+    lengths = columns.name_lengths.astype(np.int64)
     name_bytes = int(lengths.sum()) + max(count - 1, 0)
-    body_lengths = heads.astype(np.int64) - HEAD_SIZE - ((lengths + 7) & -8)
+    body_lengths = columns.heads.astype(np.int64) - HEAD_SIZE - ((lengths + 7) & -8)
     body_ends = np.cumsum(body_lengths)
     if len(data) != at + name_bytes + (int(body_ends[-1]) if count else 0):
         raise error("mismatch", "the directory's length differs from its columns", offset=end)
     names = _split_names(data[at : at + name_bytes], lengths, end)
-    by_name = _index_names(names, types, end)
-    return Directory(
-        end,
-        names,
-        offsets,
-        payloads,
-        heads,
-        types,
-        flags,
-        alignments,
-        data[at + name_bytes :],
-        body_ends,
-        by_name,
-    )
+    by_name = _index_names(names, columns.types, end)
+    return Directory(end, names, columns, data[at + name_bytes :], body_ends, by_name)
 
 
-def _check_rows(
-    offsets: Column,
-    payloads: Column,
-    heads: Column,
-    types: Column,
-    flags: Column,
-    name_lengths: Column,
-    alignments: Column,
-    end: int,
-) -> None:
+def _check_rows(columns: Columns, end: int) -> None:
     """Check every column and the chain; all in vectors, since a file may have a million rows."""
+    offsets, payloads, heads, types, flags, name_lengths, alignments = columns
 
     def require(good: Column, error_class: str, what: str) -> None:
         if not good.all():

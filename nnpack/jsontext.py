@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -25,6 +24,8 @@ def parse(data: bytes | memoryview) -> dict[str, Any]:
     except UnicodeDecodeError as bad:
         raise Invalid("bad-json", f"not UTF-8: {bad.reason}") from bad
     _check_depth(text)
+    import json  # slow to import, and opening a file needs none
+
     try:
         value = json.loads(
             text,
@@ -47,6 +48,8 @@ def pack(value: dict[str, Any]) -> bytes:
     check(value)
     if not isinstance(value, dict):
         raise TypeError(f"a JSON object is a dict, not {type(value).__name__}")
+    import json
+
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 SHARE: Final = 0.8
@@ -23,5 +22,7 @@ def available_memory() -> int:
 
 def _read(path: str) -> str:
     """Return a small system file, or nothing where there is none."""
+    from pathlib import Path  # slow to import, and only large requests come here
+
     file = Path(path)
     return file.read_text() if file.is_file() else ""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any, Final, Literal, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
 
@@ -33,6 +32,9 @@ from nnpack.source import AuthenticatedSource, BufferSource, Source, compute_roo
 from nnpack.tensor import Tensor
 from nnpack.tree import NodeHead
 from nnpack.wire import up_align
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 Path = str | os.PathLike[str]
 ROOT_SIZE: Final = 32
@@ -269,6 +271,8 @@ class Reader(Mapping[str, Tensor]):
                 task(piece)
             return
         if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             self._pool = ThreadPoolExecutor(self._threads, "nnpack")
         for _ in self._pool.map(task, todo):
             pass

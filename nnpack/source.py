@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import mmap
 import os
 import stat
 from abc import ABC, abstractmethod
@@ -155,6 +153,8 @@ class FileSource(_Windowed):
         if not self._mapped:
             raise ValueError('the file was opened with mmap="never": use read()')
         if self._map is None:
+            import mmap
+
             self._map = memoryview(mmap.mmap(self._fd, self.size, access=mmap.ACCESS_READ))
         return self._map[offset : offset + size]
 
@@ -216,7 +216,7 @@ class AuthenticatedSource(Source):
         start = index * CHUNK
         size = min(CHUNK, self._covered - start)
         data = memoryview(bytes(self._inner.read(start, size)))
-        if hashlib.sha256(data).digest() != self._digests[32 * index : 32 * index + 32]:
+        if sha256(data) != self._digests[32 * index : 32 * index + 32]:
             raise error(
                 "bad-digest",
                 f"bytes {start} to {start + size} are not those that the "
@@ -257,7 +257,14 @@ class AuthenticatedSource(Source):
 
 def compute_root(tail: bytes | memoryview, covered: int) -> bytes:
     """Return the root: SHA-256 over what follows the covered bytes (SPEC 13.1)."""
-    return hashlib.sha256(ROOT_PREFIX + U64.pack(covered) + tail).digest()
+    return sha256(ROOT_PREFIX + U64.pack(covered) + tail)
+
+
+def sha256(data: bytes | memoryview) -> bytes:
+    """Return the SHA-256 of bytes; OpenSSL is loaded only for files with digests."""
+    import hashlib
+
+    return hashlib.sha256(data).digest()
 
 
 def open_source(source: Any, *, mapped: bool) -> Source:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -25,25 +24,31 @@ CELLS, RAW = 0, 0
 """Ids of the transform and the codec that leave a leaf mappable."""
 
 
-@dataclass(frozen=True, eq=False)
 class StreamHead:
-    """A leaf's parameters, decoded.
+    """A leaf's parameters, decoded."""
 
-    Attributes:
-        transform: its id.
-        log2: of the cells in a block.
-        transform_parameter: of the transform.
-        codecs: id of the codec of each plane.
-        shared: entries (stored length, CRC-32) of tables shared by all blocks, [tables, 2].
-        table: entries of the plane-blocks, [blocks * planes, 2].
-    """
+    def __init__(
+        self,
+        transform: int,
+        log2: int,
+        transform_parameter: int,
+        codecs: tuple[int, ...],
+        shared: Array,
+        table: Array,
+    ) -> None:
+        """Hold what the parameters say.
 
-    transform: int
-    log2: int
-    transform_parameter: int
-    codecs: tuple[int, ...]
-    shared: Array
-    table: Array
+        Args:
+            transform: its id.
+            log2: of the cells in a block.
+            transform_parameter: of the transform.
+            codecs: id of the codec of each plane.
+            shared: entries (stored length, CRC-32) of tables shared by all blocks, [tables, 2].
+            table: entries of the plane-blocks, [blocks * planes, 2].
+        """
+        self.transform, self.log2 = transform, log2
+        self.transform_parameter, self.codecs = transform_parameter, codecs
+        self.shared, self.table = shared, table
 
     @property
     def is_raw(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from nnpack.abc import Node
@@ -21,7 +20,6 @@ KIND, DTYPE, TRANSFORM, CODEC = 2, 3, 4, 5
 """Classes of private ids, as the names section counts them."""
 
 
-@dataclass(slots=True, eq=False)
 class NodeHead:
     """One node as its head states it; known kinds or not.
 
@@ -31,18 +29,24 @@ class NodeHead:
         parameters: bytes, and their `offset` in the file.
         parts: in ascending role.
         stream: of a dense node.
-        start: offset in the file of a dense node's first stored byte.
+        start: offset in the file of a dense node's first stored byte, once it is laid out.
     """
 
-    kind: int
-    role: int
-    dtype: int
-    shape: tuple[int, ...]
-    parameters: bytes
-    offset: int
-    parts: list[NodeHead] = field(default_factory=list)
-    stream: StreamHead | None = None
-    start: int = 0
+    def __init__(
+        self,
+        kind: int,
+        role: int,
+        dtype: int,
+        shape: tuple[int, ...],
+        parameters: bytes,
+        offset: int,
+    ) -> None:
+        """Hold the fields of a head; parts and stream are added as they are read."""
+        self.kind, self.role, self.dtype, self.shape = kind, role, dtype, shape
+        self.parameters, self.offset = parameters, offset
+        self.parts: list[NodeHead] = []
+        self.stream: StreamHead | None = None
+        self.start = 0
 
     def walk(self) -> Iterator[NodeHead]:
         """Yield this node and all below it, in file order."""

@@ -842,3 +842,10 @@ def test_tensors_of_files_are_written_as_values():
     )
     for name, tensor in nnpack.open(data).items():
         assert nnpack.open(again)[name].digest() == tensor.digest()
+
+
+def test_a_missing_folder_is_named_as_the_caller_named_it(tmp_path):
+    target = tmp_path / "none" / "t.nnpk"
+    with pytest.raises(FileNotFoundError) as caught:
+        nnpack.Writer(target)
+    assert caught.value.filename == str(target)

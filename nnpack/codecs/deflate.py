@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from nnpack.abc import Codec
@@ -19,7 +18,6 @@ RAW: Final = -15
 """zlib's spelling of a raw stream with the full window."""
 
 
-@dataclass(frozen=True, slots=True)
 class Deflate(Codec):
     """One deflate stream, which the input is exactly (SPEC 11.4)."""
 

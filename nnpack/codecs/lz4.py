@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from nnpack.abc import Codec
 from nnpack.errors import error
 
 
-@dataclass(frozen=True, slots=True)
 class Lz4(Codec):
     """One LZ4 block, its size not stored (SPEC 11.3)."""
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from nnpack.abc import Codec
 from nnpack.errors import error
 
 
-@dataclass(frozen=True, slots=True)
 class Raw(Codec):
     """The plane itself (SPEC 11.1)."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from nnpack.abc import Codec
@@ -19,18 +18,19 @@ WEIGHTS: Final = -1
 """The level that asks for Huffman coding without a search for matches: weights have none."""
 
 
-@dataclass(frozen=True, slots=True)
 class Zstd(Codec):
     """One zstd frame that declares its content size (SPEC 11.2).
 
-    Attributes:
+    Args:
         level: 1-22 as in zstd, or `WEIGHTS`.
     """
 
     id: ClassVar[int] = 1
     name: ClassVar[str] = "zstd"
 
-    level: int = 3
+    def __init__(self, level: int = 3) -> None:
+        """Hold what encoding needs; decoding needs nothing."""
+        self.level = level
 
     def encode(self, data: memoryview) -> bytes:
         """Return `data` as one frame without checksum or dictionary."""
