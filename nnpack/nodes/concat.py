@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -23,46 +24,47 @@ class Concat(Node):
         axis: the axis along which they follow each other.
     """
 
-    __slots__ = ("axis", "pieces")
+    __slots__ = ("axis", "members")
 
     id: ClassVar[int] = 6
     name: ClassVar[str] = "concat"
     roles: ClassVar[Mapping[int, str]] = {role: f"part {role}" for role in range(1, MAX_PARTS + 1)}
     optional: ClassVar[frozenset[int]] = frozenset(range(2, MAX_PARTS + 1))
 
-    pieces: tuple[Node, ...]
+    members: tuple[Node, ...]
+    """The parts, in order."""
     axis: int
 
     def __init__(self, parts: Sequence[Any], axis: int) -> None:
         """Check that the parts fit each other."""
         self._build(tuple(as_node(part) for part in parts), axis)
 
-    def _build(self, pieces: tuple[Node, ...], axis: int) -> None:
-        if not 1 <= len(pieces) <= MAX_PARTS:
-            raise Invalid("bad-node", f"{len(pieces)} parts, not 1 to {MAX_PARTS}")
-        first = pieces[0]
+    def _build(self, members: tuple[Node, ...], axis: int) -> None:
+        if not 1 <= len(members) <= MAX_PARTS:
+            raise Invalid("bad-node", f"{len(members)} parts, not 1 to {MAX_PARTS}")
+        first = members[0]
         if not 0 <= axis < len(first.shape):
             raise Invalid("bad-value", f"axis {axis} of rank {len(first.shape)}")
-        for piece in pieces:
-            if piece.dtype != first.dtype:
-                raise Invalid("bad-dtype", f"parts of {first.dtype} and {piece.dtype}")
-            if (*piece.shape[:axis], *piece.shape[axis + 1 :]) != (
+        for part in members:
+            if part.dtype != first.dtype:
+                raise Invalid("bad-dtype", f"parts of {first.dtype} and {part.dtype}")
+            if (*part.shape[:axis], *part.shape[axis + 1 :]) != (
                 *first.shape[:axis],
                 *first.shape[axis + 1 :],
-            ) or len(piece.shape) != len(first.shape):
-                raise Invalid("bad-shape", f"parts of shapes {first.shape} and {piece.shape}")
-        along = sum(piece.shape[axis] for piece in pieces)
+            ) or len(part.shape) != len(first.shape):
+                raise Invalid("bad-shape", f"parts of shapes {first.shape} and {part.shape}")
+        along = sum(part.shape[axis] for part in members)
         shape = (*first.shape[:axis], along, *first.shape[axis + 1 :])
         check_shape(shape, first.cell)
-        self._set(shape=shape, dtype=first.dtype, pieces=pieces, axis=axis)
+        self._set(shape=shape, dtype=first.dtype, members=members, axis=axis)
 
     def parts(self) -> list[tuple[int, Node]]:
         """Return the parts; a role is the position, from 1."""
-        return [*enumerate(self.pieces, 1)]
+        return [*enumerate(self.members, 1)]
 
     def replace_parts(self, change: Any) -> Self:
         """Return the value with each part changed."""
-        return type(self)([change(piece) for piece in self.pieces], self.axis)
+        return type(self)([change(part) for part in self.members], self.axis)
 
     def parameters(self) -> bytes:
         """The axis."""
@@ -85,56 +87,51 @@ class Concat(Node):
         return node
 
     def overhead(self, wanted: int) -> int:
-        """The rows that the elements touch, twice: as read, and laid side by side."""
-        row = count(self.shape[self.axis :])
-        cells = min(self.size, wanted + 2 * row)
-        inner = sum(piece.overhead(min(piece.size, cells)) for piece in self.pieces)
-        return 2 * cells * self.cell.itemsize + inner
+        """The elements as the parts give them, and what the parts take."""
+        inner = sum(part.overhead(min(part.size, wanted)) for part in self.members)
+        return min(self.size, wanted) * self.cell.itemsize + inner
 
     def window(self, start: int, stop: int) -> Fill:
-        """Read each part's share of the rows that the range touches.
+        """Read each part's share of the range.
 
         A row here is what one position of the axes before `axis` spans; with axis 0 there is one.
         """
-        inner = count(self.shape[self.axis + 1 :])
-        widths = [piece.shape[self.axis] * inner for piece in self.pieces]
-        offsets = [sum(widths[:i]) for i in range(len(widths))]
-        row = sum(widths)
-        shares = [*zip(self.pieces, widths, offsets, strict=True)]
-
-        def share(first: int, last: int, width: int, offset: int) -> tuple[int, int]:
-            """Part elements that rows of [first, last) need; one row is cut more finely."""
-            top, end = first // row, -(-last // row)
-            if end - top > 1:
-                return top * width, end * width
-            low, high = (min(max(at - top * row - offset, 0), width) for at in (first, last))
-            return top * width + low, top * width + high
-
-        needs = [share(start, stop, width, offset) for _, width, offset in shares]
-        fills = [
-            piece.window(*need) if need[0] < need[1] else None
-            for piece, need in zip(self.pieces, needs, strict=True)
-        ]
+        row, size = count(self.shape[self.axis :]), self.cell.itemsize
+        offset = 0
+        shares: list[tuple[Fill, int, int]] = []
+        for part in self.members:
+            width = count(part.shape[self.axis :])
+            low, high = (_before(at, row, offset, width) for at in (start, stop))
+            if low < high:
+                shares.append((part.window(low, high), offset, width))
+            offset += width
 
         def fill(a: int, b: int, out: Array) -> None:
-            top, end = a // row, -(-b // row)
-            target = out.view(np.uint8).reshape(b - a, -1)
-            if end - top > 1:
-                target = np.empty(((end - top) * row, target.shape[1]), np.uint8)
-            for read, (_, width, offset) in zip(fills, shares, strict=True):
-                low, high = share(a, b, width, offset)
-                if read is None or low == high:
-                    continue
-                flat = np.empty(high - low, out.dtype)
-                read(low, high, flat)
-                cells = flat.view(np.uint8).reshape(high - low, target.shape[1])
-                if end - top > 1:
-                    rows = target.reshape(end - top, row, -1)
-                    rows[:, offset : offset + width] = cells.reshape(end - top, width, -1)
-                else:
-                    at = top * row + offset - a + low - top * width
-                    target[at : at + high - low] = cells
-            if end - top > 1:
-                out.view(np.uint8).reshape(b - a, -1)[:] = target[a - top * row : b - top * row]
+            # A cut row goes straight to its place; only whole rows are read aside, to be woven.
+            whole = {at for at in (-(-a // row) * row, b // row * row) if a < at < b}
+            for left, right in pairwise(sorted({a, b, *whole})):
+                target = out[left - a : right - a]
+                for read, offset, width in shares:
+                    low, high = (_before(at, row, offset, width) for at in (left, right))
+                    if low == high:
+                        continue
+                    if right - left <= row:
+                        at = max(offset - left % row, 0)
+                        read(low, high, target[at : at + high - low])
+                        continue
+                    cells = np.empty(high - low, out.dtype)
+                    read(low, high, cells)
+                    rows = target.view(np.uint8).reshape(-1, row * size)
+                    columns = slice(offset * size, (offset + width) * size)
+                    rows[:, columns] = cells.view(np.uint8).reshape(len(rows), -1)
 
         return fill
+
+
+def _before(at: int, row: int, offset: int, width: int) -> int:
+    """Return how many elements of a part stand before a place in the whole.
+
+    In every `row` elements of the whole the part has `width`, from `offset` on.
+    """
+    above, column = divmod(at, row)
+    return above * width + min(max(column - offset, 0), width)
