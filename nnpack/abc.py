@@ -80,6 +80,9 @@ class Node(ABC):
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen: make a new one to change {name}")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be deleted")
+
     def __repr__(self) -> str:
         inner = ", ".join(f"{name}={part!r}" for name, part in self.named_parts())
         return f"{type(self).__name__}({self.dtype}{list(self.shape)}{inner and ', ' + inner})"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 BYTE: Final = 8
+POSITION_BITS: Final = 32
+"""Of the widest integers that say where something stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +156,37 @@ def of_numpy(dtype: np.dtype[Any]) -> DType:
     """Return the element type that holds a numpy array's cells; TypeError if none does."""
     found = BY_NAME.get(dtype.name)
     if found is None or found.memory != found.name:
-        raise TypeError(f"arrays of {dtype} cannot be stored; the dtypes are {', '.join(BY_NAME)}")
+        numeric = dtype.kind in "biufc" or dtype.name.startswith(("float", "int", "uint"))
+        advice = "use .astype('float32'), or another" if numeric else "a tensor holds numbers"
+        raise TypeError(f"arrays of {dtype} cannot be stored: {advice} of {', '.join(BY_NAME)}")
     return found
+
+
+def check_unsigned(what: str, dtype: DType) -> None:
+    """Check the type of positions: indices, counts, gaps (SPEC 6.1)."""
+    if not dtype.is_unsigned or dtype.bits > POSITION_BITS:
+        raise Invalid(
+            "bad-dtype",
+            f"{what} must be unsigned integers, uint1 to uint{POSITION_BITS}, not {dtype.name}",
+            "use .astype('uint32')",
+        )
+
+
+def check_operand(what: str, dtype: DType, hint: str) -> None:
+    """Check a type that dequantization computes with (SPEC 8.6)."""
+    if not dtype.is_operand:
+        raise Invalid(
+            "bad-dtype",
+            f"{what} must be bools, integers or floats of at most 32 bits, not {dtype.name}",
+            hint,
+        )
+
+
+def unmasked(value: Any) -> Array:
+    """Return what numpy makes of a value, unless that would forget which elements are masked."""
+    if hasattr(value, "filled"):
+        raise TypeError("a masked array would lose its mask: pass array.filled(value)")
+    return np.asarray(value)
 
 
 def count(shape: Sequence[int]) -> int:

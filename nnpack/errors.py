@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 CORRUPT: Final = frozenset(
@@ -95,17 +97,23 @@ class LimitError(NnpackError):
 class Invalid(ValueError):  # noqa: N818 - a ValueError for callers, who see it as such
     """A rule about values is broken: the caller's mistake, or, where a file said so, the file's.
 
-    Readers turn it into a `FormatError` with `error` at the border.
+    Readers turn it into a `FormatError` at the border; see `located`.
+
+    Attributes:
+        error_class: what a file with this fault has.
+        message: what is wrong.
+        hint: what a caller can do about it, which is of no use to a reader.
     """
 
-    def __init__(self, error_class: str, message: str) -> None:
+    def __init__(self, error_class: str, message: str, hint: str = "") -> None:
         """Name the class that a file with this fault has."""
-        super().__init__(error_class, message)
+        super().__init__(error_class, message, hint)
         self.error_class = error_class
         self.message = message
+        self.hint = hint
 
     def __str__(self) -> str:
-        return self.message
+        return f"{self.message}: {self.hint}" if self.hint else self.message
 
 
 _LEAVES: Final[dict[str, type[NnpackError]]] = {
@@ -123,3 +131,19 @@ def error(
     """Return the exception for an error class."""
     leaf = _LEAVES.get(error_class, FormatError)
     return leaf(error_class, message, offset=offset, section=section)
+
+
+@contextmanager
+def located(offset: int | None = None, section: str | None = None) -> Iterator[None]:
+    """Tell what passes through where it happened, in a file; inner layers may know better.
+
+    What breaks a rule about values breaks it in the file here: an `Invalid` becomes the error of
+    its class.
+    """
+    try:
+        yield
+    except Invalid as bad:
+        raise error(bad.error_class, bad.message, offset=offset, section=section) from bad
+    except NnpackError as bad:
+        bad.at(offset=offset, section=section)
+        raise

@@ -1,9 +1,11 @@
-"""Grids of groups: which scale or table belongs to which element (SPEC 8.5 and 8.6)."""
+"""Grids of groups: which scale or table belongs to which element (SPEC 8.6.1)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,15 +35,48 @@ def grid_shape(shape: Sequence[int], block: Sequence[int]) -> tuple[int, ...]:
     return tuple(-(-dim // size) if size else 1 for size, dim in zip(block, shape, strict=True))
 
 
-def infer_block(shape: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
-    """Return the block sizes that give this grid, where each divides exactly; ValueError if not."""
+def as_block(block: Any, shape: Sequence[int], *, flat: bool = False) -> tuple[int, ...]:
+    """Return the block sizes that a caller gave as ints; a single one is of a single axis.
+
+    Raises:
+        TypeError: they are no ints.
+        ValueError: it is one, and there are several axes.
+    """
+    if not isinstance(block, Iterable):
+        block = (block,)
+        if len(shape) > 1 and not flat:
+            along = ", ".join(["1"] * (len(shape) - 1) + [str(block[0])])
+            raise ValueError(
+                f"block={block[0]} for {len(shape)} axes: give each axis its own, as "
+                f"block=({along}) for runs along the last one; 0 is a whole axis"
+            )
+    return tuple(operator.index(size) for size in block)
+
+
+def infer_block(shape: Sequence[int], grid: Sequence[int], what: str) -> tuple[int, ...]:
+    """Return the block sizes that give this grid, where each divides exactly.
+
+    Raises:
+        ValueError: there are none; the message calls the grid's owner `what`.
+    """
+    fitting = [axis for axis, dim in enumerate(shape) if (dim,) == tuple(grid)]
+    if fitting and len(shape) > 1:
+        ways = [
+            f"{what}[{', '.join(':' if at == axis else 'None' for at in range(len(shape)))}] "
+            f"for one a position of axis {axis}"
+            for axis in fitting
+        ]
+        raise ValueError(
+            f"{what} for {tuple(grid)} of {len(shape)} axes {tuple(shape)}: "
+            f"pass {' or '.join(ways)}"
+        )
     if len(grid) != len(shape) or any(
         groups != 1 and (not groups or dim % groups)
         for dim, groups in zip(shape, grid, strict=False)
     ):
         raise ValueError(
             f"a grid of shape {tuple(grid)} does not divide codes of shape {tuple(shape)}: "
-            "pass block="
+            f"pass block=, the elements along each axis that share one of {what}"
         )
     return tuple(
         0 if groups == 1 else dim // groups for dim, groups in zip(shape, grid, strict=True)

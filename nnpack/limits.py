@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+import operator
+from typing import Any, Final
 
 from nnpack.errors import error
 from nnpack.memory import available_memory
@@ -38,9 +38,10 @@ SMALL_REQUEST: Final = 64 << 20
 """Bytes below which a request is not worth asking the system for its free memory."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What the caller allows a file to cost. Only the caller can raise a limit, never a file.
+
+    All are whole numbers from 0 on. A `Limits` is immutable.
 
     Attributes:
         directory_bytes: stored and decoded size of the directory.
@@ -50,15 +51,66 @@ class Limits:
         memory: charge of one request; None is 80 % of what the process can still get.
         expansion_bytes: a request above this size ...
         expansion_ratio: ... may not be more than this many times its stored bytes.
+
+    Raises:
+        TypeError: a limit is no whole number.
+        ValueError: a limit is negative.
     """
 
-    directory_bytes: int = 64 << 20
-    sections: int = 1 << 20
-    json_bytes: int = 16 << 20
-    tensor_bytes: int = 1 << 40
-    memory: int | None = None
-    expansion_bytes: int = 4 << 30
-    expansion_ratio: int = 1000
+    __slots__ = (
+        "directory_bytes",
+        "expansion_bytes",
+        "expansion_ratio",
+        "json_bytes",
+        "memory",
+        "sections",
+        "tensor_bytes",
+    )
+
+    directory_bytes: int
+    sections: int
+    json_bytes: int
+    tensor_bytes: int
+    memory: int | None
+    expansion_bytes: int
+    expansion_ratio: int
+
+    def __init__(
+        self,
+        *,
+        directory_bytes: int = 64 << 20,
+        sections: int = 1 << 20,
+        json_bytes: int = 16 << 20,
+        tensor_bytes: int = 1 << 40,
+        memory: int | None = None,
+        expansion_bytes: int = 4 << 30,
+        expansion_ratio: int = 1000,
+    ) -> None:
+        """Check the numbers."""
+        given = {name: value for name, value in locals().items() if name != "self"}
+        for name, value in given.items():
+            object.__setattr__(self, name, _whole(name, value))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"limits are frozen: make a new Limits({name}={value!r})")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"limits are frozen: {name} cannot be deleted")
+
+    def __repr__(self) -> str:
+        return f"Limits({', '.join(f'{name}={value}' for name, value in self._items())})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Limits) and self._items() == other._items()
+
+    def __hash__(self) -> int:
+        return hash(self._items())
+
+    def __reduce__(self) -> Any:
+        return _limits, (dict(self._items()),)
+
+    def _items(self) -> tuple[tuple[str, int | None], ...]:
+        return tuple((name, getattr(self, name)) for name in self.__slots__)
 
     def check(self, name: str, value: int, what: str) -> None:
         """Raise `LimitError` if `value` passes the limit called `name`."""
@@ -97,6 +149,24 @@ class Limits:
                 f"{stored:,} stored bytes expand to {charge:,}; if you trust this file, "
                 f"pass limits=Limits(expansion_bytes={charge})",
             )
+
+
+def _limits(values: dict[str, Any]) -> Limits:
+    """Return limits that were pickled or copied."""
+    return Limits(**values)
+
+
+def _whole(name: str, value: int | None) -> int | None:
+    """Return a limit as an int, checked."""
+    if value is None and name == "memory":
+        return None
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"the limit {name} is a whole number, not {value!r}") from None
+    if number < 0:
+        raise ValueError(f"the limit {name} is at least 0, not {number}")
+    return number
 
 
 DEFAULT_LIMITS: Final = Limits()

@@ -34,7 +34,14 @@ def check_name_characters(name: str, offset: int | None = None) -> None:
 
 
 def check_name(name: str) -> None:
-    """Check the name that a caller gives to a section (SPEC 5.4); ValueError if it cannot be."""
+    """Check the name that a caller gives to a section (SPEC 5.4).
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it has a length or a character that names cannot have.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a name is a str, not {type(name).__name__}")
     try:
         size = len(name.encode())
     except UnicodeEncodeError as bad:

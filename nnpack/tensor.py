@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from nnpack.abc import PIECE, Fill, Node, pieces
 from nnpack.digest import logical_digest
 from nnpack.dtypes import BY_ID, Array, count
-from nnpack.errors import Invalid, NnpackError, error
+from nnpack.errors import error, located
 from nnpack.limits import Limits
 from nnpack.nodes import KINDS
 from nnpack.nodes.dense import Dense
@@ -129,12 +128,15 @@ class Tensor:
 
         Raises:
             NnpackError: the tensor is damaged, unsupported or too large for the limits.
+            TypeError: `out` is no numpy array.
             ValueError: `out` does not fit.
         """
         node = self.node
         if out is None:
             self._limits.check_request(self.charge, self.stored_nbytes)
             out = np.empty(self.shape, node.cell.numpy)
+        elif not isinstance(out, np.ndarray):
+            raise TypeError(f"out is a numpy array, not {type(out).__name__}")
         elif (
             out.shape != self.shape
             or out.dtype != node.cell.numpy
@@ -148,7 +150,7 @@ class Tensor:
         else:
             self._limits.check_request(self.charge - self.nbytes, self.stored_nbytes)
         if out.size:
-            with self._faults():
+            with located(self.section.offset, self.name):
                 fill = node.window(0, self.size)
                 self._run(_task(fill, out.reshape(-1), 0), pieces(0, self.size, node.grain))
         return out
@@ -166,7 +168,7 @@ class Tensor:
         cost = picked * node.cell.itemsize + node.overhead(high - low)
         self._limits.check_request(cost, self.stored_nbytes)
         out = np.empty([len(axis) for axis in axes], node.cell.numpy)
-        with self._faults():
+        with located(self.section.offset, self.name):
             fill = node.window(low, high)
 
             def inside(start: int, stop: int, cells: Array) -> None:
@@ -209,23 +211,11 @@ class Tensor:
                 rows = cells.reshape(last - first + 1, *shape[1:])[:: picked.step]
                 out[at : at + len(picked)] = rows[(slice(None), *steps)]
 
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        """Turn what a file did wrong into a `FormatError` with its place."""
-        try:
-            yield
-        except Invalid as bad:
-            raise error(
-                bad.error_class, str(bad), offset=self.section.offset, section=self.name
-            ) from bad
-        except NnpackError as bad:
-            raise bad.at(offset=self.section.offset, section=self.name) from None
-
     def value(self) -> Node:
         """Return the typed value with its parts in memory, without making it dense."""
         node = self.node
         self._limits.check_request(self.charge, self.stored_nbytes)
-        with self._faults():
+        with located(self.section.offset, self.name):
             loaded = node.load()
             loaded.check()
         return loaded
@@ -233,7 +223,7 @@ class Tensor:
     def digest(self) -> str:
         """Return the logical digest (SPEC 13.2), hex: the same however the cells are stored."""
         node = self.node
-        with self._faults():
+        with located(self.section.offset, self.name):
             return logical_digest(node)
 
     def view(self) -> Array:

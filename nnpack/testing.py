@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
 
 from nnpack.abc import Node
 from nnpack.codecs import CODECS
@@ -26,6 +25,13 @@ from nnpack.nodes.opaque import Opaque
 from nnpack.nodes.quantized import NAN_BITS, RESULTS, STEPS, Quantized
 from nnpack.transforms import TRANSFORMS
 from nnpack.writer import Writer
+
+try:
+    from hypothesis import strategies as st
+except ImportError as missing:
+    raise ImportError(
+        'nnpack.testing needs hypothesis: pip install "nnpack-format[testing]"'
+    ) from missing
 
 NAMES = st.text(
     st.characters(

@@ -15,6 +15,7 @@ import numpy as np
 
 from nnpack.abc import Node
 from nnpack.dtypes import Array, DType, integers, named
+from nnpack.limits import Limits
 from nnpack.nodes.csr import Csr
 from nnpack.nodes.dense import Dense
 from nnpack.reader import Reader, open  # noqa: A004 - nnpack's own
@@ -61,43 +62,69 @@ def save_file(
 
     Raises:
         TypeError: a tensor's type or layout cannot be stored.
+        ValueError: a name cannot be.
     """
     with Writer(path, profile=profile) as writer:
         _add_all(writer, tensors, metadata)
 
 
-def save(tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> bytes:
+def save(
+    tensors: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    profile: str = "balanced",
+) -> bytes:
     """Return what `save_file` writes."""
     target = io.BytesIO()
-    with Writer(target) as writer:
+    with Writer(target, profile=profile) as writer:
         _add_all(writer, tensors, metadata)
     return target.getvalue()
 
 
 def load_file(
-    path: str | os.PathLike[str], device: str | int | torch.device = "cpu"
+    path: str | os.PathLike[str],
+    device: str | int | torch.device = "cpu",
+    *,
+    limits: Limits | None = None,
+    threads: int | None = None,
 ) -> dict[str, torch.Tensor]:
     """Return all tensors of a file, dense, those that an alias joins as one object.
 
     Types that torch has not load as integers: 1- to 7-bit ones as uint8 or int8 of the same
     values, floats as the uint8 that has their bits. float4_e2m1fn loads as float4_e2m1fn_x2
     where torch has that and the last dimension is even.
+
+    Args:
+        path: of the file.
+        device: where the tensors go.
+        limits: what the file may cost; `Limits()` by default.
+        threads: for decoding; 1 stays on the caller's thread; None: one a core, at most 8.
+
+    Raises:
+        NnpackError: the file is damaged, unsupported or above the limits.
+        OSError: the path cannot be read.
     """
-    with open(path) as reader:
+    with open(path, limits=limits, threads=threads) as reader:
         return _load_all(reader, device)
 
 
 def load(
-    data: bytes | bytearray | memoryview, device: str | int | torch.device = "cpu"
+    data: bytes | bytearray | memoryview,
+    device: str | int | torch.device = "cpu",
+    *,
+    limits: Limits | None = None,
+    threads: int | None = None,
 ) -> dict[str, torch.Tensor]:
     """Return all tensors of a file in memory, as `load_file` does."""
-    with open(data) as reader:
+    with open(data, limits=limits, threads=threads) as reader:
         return _load_all(reader, device)
 
 
 def _add_all(
     writer: Writer, tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None
 ) -> None:
+    if not isinstance(tensors, Mapping):
+        raise TypeError(f"tensors are a mapping of names to tensors, not {type(tensors).__name__}")
     first: dict[Hashable, str] = {}
     for name, tensor in tensors.items():
         target = first.setdefault(_identity(tensor), name)

@@ -66,8 +66,14 @@ class Writer:
         bindings: names of private ids besides those of the plug-ins, as `Reader.bindings` has
             them, for tensors that `copy` writes.
 
+    Attributes:
+        root: 64 hex digits that authenticate the file, for `nnpack.open(path, expect=root)`; set
+            when the file is closed, None before and without `digests`.
+
     Raises:
         ValueError: an option that cannot be.
+        TypeError: `target` is neither a path nor has `write`.
+        OSError: the path cannot be written.
     """
 
     def __init__(
@@ -105,7 +111,6 @@ class Writer:
         self._used: list[str] = []
         self._metadata: dict[str, Any] | None = None
         self.root: str | None = None
-        """Hex digest that authenticates the file, once it is closed; None without digests."""
         self._file: AtomicFile | None = None
         self._spool: str | None = None
         if isinstance(target, str | os.PathLike):
@@ -144,10 +149,19 @@ class Writer:
             name: 1 to 1024 bytes of UTF-8, unlike all others in the file.
             value: a value such as `Csr` or `Quantized`, a tensor of an open file, a numpy array,
                 or anything with shape, dtype and slicing, which is read piece by piece.
+
+        Raises:
+            TypeError: the value's type cannot be stored.
+            ValueError: the name or the value cannot be, or the file is closed.
+            NnpackError: a tensor of an open file is damaged or not supported.
         """
         self._check_name(name)
-        node = as_node(getattr(value, "node", value))
-        self._tensor(name, node)
+        try:
+            self._tensor(name, as_node(getattr(value, "node", value)))
+        except Invalid as bad:
+            raise Invalid(bad.error_class, f"{name!a}: {bad.message}", bad.hint) from bad
+        except TypeError as bad:
+            raise TypeError(f"{name!a}: {bad}") from bad
         self._types[name] = container.TENSOR
 
     def add_alias(self, name: str, target: str) -> None:
@@ -159,9 +173,18 @@ class Writer:
         self._types[name] = container.ALIAS
 
     def add_blob(self, name: str, data: bytes | bytearray | memoryview) -> None:
-        """Write bytes that ride along, such as a tokenizer."""
+        """Write bytes that ride along, such as a tokenizer.
+
+        Raises:
+            TypeError: `data` is not bytes-like.
+        """
         self._check_name(name)
-        self._bytes(container.BLOB, name, bytes(data))
+        try:
+            held = memoryview(data)
+        except TypeError:
+            kind = type(data).__name__
+            raise TypeError(f"a blob is bytes, not {kind}: text needs .encode()") from None
+        self._bytes(container.BLOB, name, bytes(held))
         self._types[name] = container.BLOB
 
     def add_graph(self, name: str, value: Mapping[str, Any]) -> None:
@@ -172,6 +195,8 @@ class Writer:
                 of the file has.
         """
         self._check_name(name)
+        if not isinstance(value, Mapping):
+            raise TypeError(f"a graph is a mapping, not {type(value).__name__}")
         text = jsontext.pack(dict(value))
         self._used += graph.check(dict(value))
         self._bytes(container.GRAPH, name, text)
@@ -363,6 +388,8 @@ class Writer:
 
     def _check_name(self, name: str) -> None:
         self._check_open()
+        if not isinstance(name, str):
+            raise TypeError(f"a name is a str, not {type(name).__name__}: the name comes first")
         check_name(name)
         if name in self._types:
             raise ValueError(f"the file has a section called {name!a} already")

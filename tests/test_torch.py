@@ -277,3 +277,21 @@ def test_torch_is_missing(monkeypatch):
 def test_torch_is_imported_only_here():
     code = "import sys, nnpack, nnpack.convert.safetensors, nnpack.numpy; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 - runs this very Python
+
+
+def test_options(tmp_path):
+    tensor = torch.zeros(5000)
+    data, path = ours.save({"w": tensor}, profile="raw"), tmp_path / "w.nnpk"
+    assert len(data) > 20_000 > len(ours.save({"w": tensor}))
+    path.write_bytes(data)
+    for load, source in ((ours.load, data), (ours.load_file, path)):
+        assert same(load(source, threads=1)["w"], tensor)
+        with pytest.raises(nnpack.LimitError, match="memory"):
+            load(source, limits=nnpack.Limits(memory=100))
+    with pytest.raises(TypeError, match="tensors are a mapping of names to tensors, not list"):
+        ours.save([tensor])
+
+
+def test_a_tensor_in_the_writer_is_told_the_way():
+    with pytest.raises(TypeError, match=r"'w': .*torch\.float32.*nnpack\.torch"):
+        nnpack.save({"w": torch.zeros(3)})

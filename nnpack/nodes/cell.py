@@ -1,4 +1,4 @@
-"""One cell among a node's parameters: of a constant, and what csr does not store (SPEC 8.3)."""
+"""One cell among a node's parameters: of a constant, and what csr does not store (SPEC 7)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from nnpack.dtypes import Array, DType, from_cells, pack, packed_size, to_cells, unpack
+from nnpack.dtypes import Array, DType, from_cells, pack, packed_size, to_cells, unmasked, unpack
 from nnpack.errors import Invalid
 from nnpack.wire import Cursor, pad8
 
 
 def one_cell(value: Any, dtype: DType) -> Array:
     """Return a value as an array of one cell; ValueError if it is not one or does not fit."""
-    array = np.asarray(value)
+    array = unmasked(value)
     if array.size != 1:
         raise Invalid("bad-value", f"one element is needed, not {array.size}")
     if array.dtype == dtype.numpy:

@@ -9,15 +9,14 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 
 from nnpack.abc import Fill, Node, pieces, read_range
-from nnpack.dtypes import Array, DType, check_shape, count, integers
+from nnpack.dtypes import Array, DType, check_shape, check_unsigned, count, integers
 from nnpack.errors import Invalid
-from nnpack.grid import Grid, grid_shape, infer_block
+from nnpack.grid import Grid, as_block, grid_shape, infer_block
 from nnpack.limits import MAX_RANK, MAX_VECTOR
 from nnpack.nodes.dense import as_node
 from nnpack.wire import Cursor
 
 _HEAD: Final = struct.Struct("<II")
-INDEX_BITS: Final = 32
 
 
 class Codebook(Node):
@@ -26,12 +25,18 @@ class Codebook(Node):
     Args:
         table: [K] or, with `block`, grid + [K]; with `vector_axis` a last axis of V elements more.
         indices: unsigned, in the tensor's shape; with `vector_axis` that axis is V times shorter.
-        block: elements that share a table along each axis, 0 for the whole axis; None: one table
-            for all, or what the table's shape says where it divides exactly.
+        block: elements that share a table along each axis, 0 for the whole axis, as an int where
+            there is one axis; None: one table for all, or what the table's shape says where it
+            divides exactly.
         vector_axis: the axis along which one index stands for V elements.
 
     Raises:
+        TypeError: the type of a part cannot be stored.
         ValueError: the parts do not fit each other.
+
+    >>> table, indices = np.float32([-1, 0, 1]), np.array([[0, 2], [1, 1]], np.uint8)
+    >>> Codebook(table, indices).to_numpy().tolist()
+    [[-1.0, 1.0], [0.0, 0.0]]
     """
 
     __slots__ = ("block", "indices", "table", "vector_axis", "vector_length")
@@ -51,7 +56,7 @@ class Codebook(Node):
         table: Any,
         indices: Any,
         *,
-        block: Sequence[int] | None = None,
+        block: Sequence[int] | int | None = None,
         vector_axis: int | None = None,
     ) -> None:
         """Check that the parts fit each other."""
@@ -64,8 +69,8 @@ class Codebook(Node):
         shape = _whole(indices.shape, vector, vector_axis)
         grid = table.shape[: len(table.shape) - own]
         if block is None:
-            block = infer_block(shape, grid)
-        self._build(shape, table, indices, tuple(int(b) for b in block), vector, vector_axis)
+            block = infer_block(shape, grid, "table")
+        self._build(shape, table, indices, as_block(block, shape), vector, vector_axis)
         if self.in_memory:
             self.check_contents()
 
@@ -78,8 +83,7 @@ class Codebook(Node):
         vector: int,
         axis: int | None,
     ) -> None:
-        if not indices.cell.is_unsigned or indices.cell.bits > INDEX_BITS:
-            raise Invalid("bad-dtype", f"indices of {indices.dtype}: uint1 to uint32 are needed")
+        check_unsigned("indices", indices.cell)
         if len(shape) > MAX_RANK - (1 if axis is None else 2):
             raise Invalid("bad-shape", f"a codebook of rank {len(shape)}")
         if not 1 <= vector <= MAX_VECTOR or (axis is None) != (vector == 1):

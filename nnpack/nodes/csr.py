@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 import numpy as np
 
 from nnpack.abc import PIECE, Fill, Node, read_range
-from nnpack.dtypes import Array, DType, check_shape, count, integers
+from nnpack.dtypes import POSITION_BITS, Array, DType, check_shape, check_unsigned, count, integers
 from nnpack.errors import Invalid
 from nnpack.limits import MAX_U64
 from nnpack.nodes.cell import cell_bytes, one_cell, read_cell
@@ -19,7 +19,6 @@ from nnpack.wire import U64, Cursor
 if TYPE_CHECKING:
     import scipy.sparse
 
-POSITION_BITS: Final = 32
 BAND: Final = 4096
 
 
@@ -39,6 +38,10 @@ class Csr(Node):
 
     Raises:
         ValueError: the parts do not fit each other.
+
+    >>> sparse = Csr.from_numpy([[0.0, 5.0, 0.0], [7.0, 0.0, 9.0]])
+    >>> sparse.counts.array, sparse.gaps.array, sparse.values.array
+    (array([1, 2], dtype=uint8), array([1, 0, 1], dtype=uint8), array([5., 7., 9.]))
     """
 
     __slots__ = ("counts", "fill", "gaps", "row_length", "values")
@@ -85,8 +88,7 @@ class Csr(Node):
         _check_row_length(row_length, shape)
         rows = -(-count(shape) // row_length)
         for part, what in ((counts, "counts"), (gaps, "gaps")):
-            if not part.cell.is_unsigned or part.cell.bits > POSITION_BITS:
-                raise Invalid("bad-dtype", f"{what} of {part.dtype}: uint1 to uint32 are needed")
+            check_unsigned(what, part.cell)
             if part.name not in {"dense", "constant"}:
                 raise Invalid("bad-node", f"{what} of kind {part.name}: dense or constant")
         if counts.shape != (rows,):
@@ -123,9 +125,15 @@ class Csr(Node):
             indices: [nnz] columns.
             data: [nnz] elements; explicit zeros stay stored.
             shape: (rows, columns).
+
+        Raises:
+            TypeError: indptr or indices are no integers, or the elements' type cannot be stored.
+            ValueError: the arrays do not fit each other or the shape.
         """
-        indptr, indices = np.asarray(indptr, np.int64), np.asarray(indices, np.int64)
-        data = np.asarray(data)
+        indptr, indices = _places("indptr", indptr), _places("indices", indices)
+        data = Dense(data).array
+        if len(shape) != 2:
+            raise ValueError(f"a matrix has a shape of (rows, columns), not {tuple(shape)}")
         rows, columns = (int(dim) for dim in shape)
         counts = np.diff(indptr)
         if len(indptr) != rows + 1 or indptr[0] != 0 or (counts < 0).any():
@@ -146,7 +154,17 @@ class Csr(Node):
 
     @classmethod
     def from_scipy(cls, matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> Csr:
-        """Take a scipy sparse matrix of any format."""
+        """Take a scipy sparse matrix of any format.
+
+        >>> from scipy import sparse
+        >>> Csr.from_scipy(sparse.eye_array(3, dtype="float32", format="coo"))
+        Csr(float32[3, 3], counts=Dense(uint8[3]), gaps=Dense(uint8[3]), values=Dense(float32[3]))
+        """
+        if not hasattr(matrix, "tocsr"):
+            raise TypeError(
+                f"a scipy sparse matrix is needed, not {type(matrix).__name__}: "
+                "see Csr.from_numpy for dense arrays"
+            )
         rows = matrix.tocsr()
         return cls.from_arrays(rows.indptr, rows.indices, rows.data, rows.shape)
 
@@ -204,7 +222,12 @@ class Csr(Node):
         return np.concatenate(runs) if runs else np.zeros(0, np.int64)
 
     def to_scipy(self) -> scipy.sparse.csr_array:
-        """Return a scipy csr_array; ValueError unless a matrix whose fill is zero (not −0.0)."""
+        """Return a scipy csr_array.
+
+        Raises:
+            ValueError: this is no matrix, or its fill is not zero (−0.0 is not).
+            ImportError: there is no SciPy.
+        """
         if len(self.shape) != 2 or self.row_length != max(self.shape[1], 1):
             raise ValueError(
                 f"a csr of shape {self.shape} in rows of {self.row_length} is "
@@ -212,7 +235,12 @@ class Csr(Node):
             )
         if self.fill.view(np.uint8).any():
             raise ValueError(f"scipy leaves out zeros, this value {self.fill[0]}")
-        import scipy.sparse
+        try:
+            import scipy.sparse
+        except ImportError as missing:
+            raise ImportError(
+                'to_scipy needs SciPy: pip install "nnpack-format[scipy]"'
+            ) from missing
 
         if not self.size:
             return scipy.sparse.csr_array(self.shape, dtype=self.cell.numpy)
@@ -335,6 +363,16 @@ def _check_row_length(row_length: int, shape: tuple[int, ...]) -> None:
         raise Invalid(
             "bad-value", f"a row length of {row_length}: it is 1 to 2^62 - 1, 1 for rank 0"
         )
+
+
+def _places(what: str, given: Any) -> Array:
+    """Return integers as int64 [n]; a type that would lose something is refused."""
+    array = Dense(given).array
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{what} must be integers, not {array.dtype}: use .astype('int64')")
+    if array.ndim != 1:
+        raise ValueError(f"{what} must be of rank 1, not of shape {array.shape}")
+    return array.astype(np.int64)
 
 
 def _narrow(numbers: Array) -> Array:

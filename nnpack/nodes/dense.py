@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from nnpack.abc import Fill, Node
-from nnpack.dtypes import Array, DType, check_shape, count, named, of_numpy, to_cells
+from nnpack.dtypes import Array, DType, check_shape, count, named, of_numpy, to_cells, unmasked
 from nnpack.errors import Invalid
 from nnpack.wire import Cursor
 
@@ -87,7 +87,7 @@ class Sliced:
             self._copy(self.lazy[(*prefix, rows)], start - first * row, out)
 
     def _copy(self, piece: Any, skip: int, out: Array) -> None:
-        flat = np.ascontiguousarray(np.asarray(piece)).reshape(-1)
+        flat = np.ascontiguousarray(unmasked(piece)).reshape(-1)
         if flat.dtype != self.memory:
             raise TypeError(f"a slice of a lazy array is {flat.dtype}, not {self.memory}")
         if len(flat) < skip + len(out):
@@ -107,8 +107,13 @@ class Dense(Node):
             7-bit integers, which are (u)int8 in memory.
 
     Raises:
-        TypeError: the array's type cannot be stored.
+        TypeError: the array's type cannot be stored, it has a mask, or it is a lazy one that is
+            not little-endian (others are converted).
         ValueError: a cell does not fit its dtype.
+
+    >>> four_bits = np.array([[0, 15], [7, 8]], np.uint8)
+    >>> Dense(four_bits, dtype="uint4")
+    Dense(uint4[2, 2])
     """
 
     __slots__ = ("source",)
@@ -120,11 +125,13 @@ class Dense(Node):
 
     def __init__(self, array: Any, dtype: str | None = None) -> None:
         """Hold the array; it is not copied if it is in C order."""
+        if hasattr(array, "tocsr"):
+            raise TypeError("a scipy sparse matrix is no array: use nnpack.Csr.from_scipy")
         lazy = not isinstance(array, np.ndarray | np.generic) and all(
             hasattr(array, name) for name in ("shape", "dtype", "__getitem__")
         )
         if not lazy:
-            array = _little(np.asarray(array))
+            array = _little(unmasked(array))
         shape, cell = tuple(array.shape), _cell(array.dtype, dtype)
         check_shape(shape, cell)
         source: Source
@@ -206,11 +213,15 @@ def _cell(memory: Any, name: str | None) -> DType:
         raise TypeError(
             f"arrays of {memory} cannot be stored; torch tensors: see nnpack.torch"
         ) from bad
+    if memory.byteorder == ">":
+        raise TypeError(f"a lazy array of {memory} is big-endian: let it give little-endian slices")
     if name is None:
         return of_numpy(memory)
     cell = named(name)
     if cell.numpy != memory and not (cell.packed and memory.name in {"uint8", "int8"}):
-        raise TypeError(f"{name} is {cell.numpy} in memory, not {memory}")
+        raise TypeError(
+            f"{name} is {cell.numpy} in memory, not {memory}: use .astype('{cell.memory}')"
+        )
     return cell
 
 

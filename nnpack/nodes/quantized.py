@@ -9,9 +9,18 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 
 from nnpack.abc import Fill, Node, read_range
-from nnpack.dtypes import BY_ID, Array, DType, check_shape, integers, named
+from nnpack.dtypes import (
+    BY_ID,
+    Array,
+    DType,
+    check_operand,
+    check_shape,
+    check_unsigned,
+    integers,
+    named,
+)
 from nnpack.errors import Invalid, error
-from nnpack.grid import Expand, Grid, flat_window, grid_shape, infer_block
+from nnpack.grid import Expand, Grid, as_block, flat_window, grid_shape, infer_block
 from nnpack.limits import MAX_U64
 from nnpack.nodes.dense import Dense, as_node
 from nnpack.wire import Cursor
@@ -48,7 +57,17 @@ class Quantized(Node):
         dtype: "float16", "bfloat16" or "float32".
 
     Raises:
+        TypeError: the type of a part cannot be stored.
         ValueError: the parts do not fit each other.
+
+    >>> codes = np.arange(-4, 4, dtype=np.int8).reshape(2, 4)
+    >>> per_channel = Quantized(codes, np.float32([[0.5], [2]]))  # one scale a row
+    >>> per_channel.to_numpy().tolist()
+    [[-2.0, -1.5, -1.0, -0.5], [0.0, 2.0, 4.0, 6.0]]
+    >>> wide = np.ones((2, 64), np.int8)
+    >>> groups = Quantized(wide, np.ones((2, 2), np.float16), block=(1, 32))  # 32 in a row
+    >>> groups
+    Quantized(float32[2, 64], scale=Dense(float16[2, 2]), codes=Dense(int8[2, 64]))
     """
 
     __slots__ = (
@@ -107,14 +126,16 @@ class Quantized(Node):
     ) -> None:
         """Check that the parts fit each other."""
         codes, scale = as_node(codes), as_node(scale)
-        if isinstance(block, int):
-            block = (block,)
         if block is None:
             if flat or group_index is not None:
                 raise ValueError("flat blocks and group_index need block=")
             per_tensor = scale.shape == ()
-            block = (0,) * len(codes.shape) if per_tensor else infer_block(codes.shape, scale.shape)
-        block = tuple(int(size) for size in block)
+            block = (
+                (0,) * len(codes.shape)
+                if per_tensor
+                else infer_block(codes.shape, scale.shape, "scale")
+            )
+        block = as_block(block, codes.shape, flat=flat)
         grid = _grid(codes.shape, block, flat)
         parts = {"scale": scale}
         for role, part in (("zero", zero), ("bias", bias), ("min", min)):
@@ -148,11 +169,10 @@ class Quantized(Node):
         grid = _grid(codes.shape, block, flat)
         check_shape(codes.shape, dtype)
         if dtype.name not in RESULTS:
-            raise Invalid("bad-dtype", f"{dtype.name} results: there are {', '.join(RESULTS)}")
+            raise Invalid("bad-dtype", f"results are {', '.join(RESULTS)}, not {dtype.name}")
         if step is not None and step not in STEPS:
-            raise Invalid("bad-value", f"steps of {step}: there are {', '.join(STEPS)}")
-        if not codes.cell.is_operand:
-            raise Invalid("bad-dtype", f"codes of {codes.dtype}: real, at most 32 bits")
+            raise Invalid("bad-value", f"steps are {', '.join(STEPS)}, not {step}")
+        check_operand("codes", codes.cell, "use .astype('int8'), or as wide as they are")
         offsets = [role for role in ("zero", "bias", "min") if parts.get(role) is not None]
         if parts.get("scale") is None or len(offsets) > 1:
             raise Invalid("bad-node", f"a scale and at most one of zero, bias, min, not {offsets}")
@@ -160,8 +180,8 @@ class Quantized(Node):
             part = parts[role]
             if part is not None and part.shape != grid:
                 raise Invalid("bad-shape", f"{role} of shape {part.shape} for a grid of {grid}")
-            if part is not None and not part.cell.is_operand:
-                raise Invalid("bad-dtype", f"{role} of {part.dtype}: real, at most 32 bits")
+            if part is not None:
+                check_operand(role, part.cell, "use .astype('float32')")
         self._check_index(codes.shape, parts.get("group_index"), axis, flat)
         self._set(
             shape=codes.shape,
@@ -189,8 +209,7 @@ class Quantized(Node):
             return
         if flat or not 0 <= axis < len(shape):
             raise Invalid("bad-value", f"group_index along axis {axis} of {shape}, flat={flat}")
-        if not index.cell.is_unsigned or index.cell.bits > 32:
-            raise Invalid("bad-dtype", f"group_index of {index.dtype}: uint1 to uint32")
+        check_unsigned("group_index", index.cell)
         if index.shape != (shape[axis],):
             raise Invalid("bad-shape", f"group_index of shape {index.shape} for {shape[axis]}")
 
