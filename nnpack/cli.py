@@ -6,132 +6,40 @@ there at once.
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-import shutil
-import stat
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from enum import IntEnum
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from nnpack import __version__
-from nnpack.errors import LimitError, NnpackError, UnsupportedError
+from nnpack.shell import (
+    STANDARD,
+    Exit,
+    Group,
+    check_target,
+    opened,
+    printing,
+    say,
+    show,
+    size_of,
+    standard_output,
+)
 
 if TYPE_CHECKING:
     from nnpack.dtypes import Array
     from nnpack.tensor import Tensor
 
-STANDARD: Final = "-"
-"""Stands for standard input or output."""
-SPOOL: Final = 64 << 20
-"""Bytes of a pipe held in memory; more wait in a temporary file."""
-
-
-class Exit(IntEnum):
-    """What a command says to the shell."""
-
-    FINE = 0
-    DAMAGED = 1
-    USAGE = 2
-    UNREADABLE = 3
-    UNSUPPORTED = 4
-    IO = 5
-    INTERRUPTED = 130
-
-
-class _Command(click.Command):
-    """A command that turns what goes wrong into one line and an exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(AttributeError):  # not a text file: a test's
-                stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-        try:
-            super().invoke(ctx)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _silence()
-            ctx.exit(Exit.IO)
-        except KeyboardInterrupt:
-            ctx.exit(Exit.INTERRUPTED)
-        except NnpackError as bad:
-            beyond = isinstance(bad, UnsupportedError | LimitError)
-            _say(f"{_source(ctx)}{bad}{_advice(bad, ctx)}")
-            ctx.exit(Exit.UNSUPPORTED if beyond else Exit.UNREADABLE)
-        except ImportError as bad:
-            _say(f"{bad}: a package that this needs is not installed")
-            ctx.exit(Exit.UNSUPPORTED)
-        except OSError as bad:
-            name = "" if bad.filename is None else f"{os.fspath(bad.filename)}: "
-            _say(f"{name}{bad.strerror or bad}")
-            _silence()
-            ctx.exit(Exit.IO)
-        except MemoryError:
-            _say(f"{_source(ctx)}not enough memory")
-            ctx.exit(Exit.IO)
-        except (ValueError, IndexError) as bad:
-            _say(str(bad))
-            ctx.exit(Exit.USAGE)
-
-
-class _Group(click.Group):
-    command_class = _Command
-
-
-def _say(text: str) -> None:
-    """Print one line about how it went; names from files cannot do anything to a terminal."""
-    from nnpack.render import printable
-
-    click.echo(f"nnpack: {printable(text)}", err=True)
-
-
-def _silence() -> None:
-    """Let nothing more be written to standard output: at its end Python would try, and complain."""
-    with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nothing:
-        os.dup2(nothing.fileno(), sys.stdout.fileno())
-
-
-def _source(ctx: click.Context) -> str:
-    file = ctx.params.get("file", STANDARD)
-    return "standard input: " if file == STANDARD else f"{file}: "
-
-
-def _advice(bad: NnpackError, ctx: click.Context) -> str:
-    """Say what to do next."""
-    file = ctx.params.get("file", STANDARD)
-    if bad.error_class == "not-nnpack":
-        return "; another format? `nnpack convert` makes an nnpack file of it"
-    if isinstance(bad, UnsupportedError | LimitError) or not _is_ours(file):
-        return ""
-    if ctx.command.name == "salvage":
-        return "; nothing is whole, nothing was written"
-    return f"; `nnpack verify {file}` lists all that is wrong, `nnpack salvage` saves the rest"
-
-
-def _is_ours(file: str) -> bool:
-    """Return whether a file at least begins as nnpack's do."""
-    from nnpack.container import MAGIC
-
-    with suppress(OSError), Path(file).open("rb") as opened:
-        return opened.read(len(MAGIC)) == MAGIC
-    return False
+__all__ = ["Exit", "main"]
 
 
 @click.group(
-    cls=_Group,
+    cls=Group,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Exit codes:
   0  fine
-  1  verify found damage, or salvage lost something
+  1  verify found damage or not the expected file, or salvage lost something
   2  usage
   3  a damaged or foreign file
   4  unsupported: a newer file, a limit, a missing package
@@ -145,36 +53,6 @@ def main() -> None:
     A FILE that is "-" is standard input. Data go to standard output, everything else to standard
     error.
     """
-
-
-@contextmanager
-def _opened(file: str) -> Iterator[Any]:
-    """Give a path, or a seekable file that holds what came through a pipe."""
-    mode = stat.S_IFIFO if file == STANDARD else Path(file).stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), file)
-    if stat.S_ISREG(mode):
-        yield file
-        return
-    with tempfile.SpooledTemporaryFile(SPOOL) as spool:
-        if file == STANDARD:
-            shutil.copyfileobj(sys.stdin.buffer, spool)
-        else:
-            with Path(file).open("rb") as pipe:
-                shutil.copyfileobj(pipe, spool)
-        yield spool
-
-
-def _output() -> IO[bytes]:
-    """Return standard output for bytes, which no terminal should get."""
-    if sys.stdout.isatty():
-        raise click.UsageError("standard output is a terminal: redirect it")
-    return sys.stdout.buffer
-
-
-def _check_free(path: str, *, overwrite: bool) -> None:
-    if path != STANDARD and not overwrite and os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, "it exists; --overwrite replaces it", path)
 
 
 @main.command(short_help="Convert between nnpack, safetensors and npz.")
@@ -195,35 +73,36 @@ def convert(file: str, target: str, *, overwrite: bool, **options: Any) -> None:
     Shows what each tensor takes.
     """
     import nnpack
-    from nnpack import render
+    from nnpack import describe, render
     from nnpack.convert import convert as run
 
-    _check_free(target, overwrite=overwrite)
+    check_target(target, overwrite=overwrite)
     piped = target == STANDARD
     out: Any = target
     if piped:
-        out = _output()
+        out = standard_output()
         options["target_format"] = options["target_format"] or "nnpk"
         if options["target_format"] == "nnpk":
-            out = render.Tap(out)
+            out = describe.Tap(out)
     source = sys.stdin.buffer if file == STANDARD else file
     with render.progress_bar("converting") as progress:
         summary = run(source, out, overwrite=True, progress=progress, **options)
     for line in render.remark_lines(summary):
-        _say(line)
+        say(line)
     if summary.target_format != "nnpk":
         many = "1 tensor" if summary.tensors == 1 else f"{summary.tensors:,} tensors"
-        click.echo(f"{many} written as {summary.target_format}", err=piped)
+        show([f"{many} written as {summary.target_format}"], err=piped)
         return
     if piped:
         tensors, size = out.tensors(), out.size
     else:
         with nnpack.open(target) as reader:
-            tensors, size = render.describe(reader)["tensors"], reader.source.size
-    render.print_tensors(tensors, sys.stderr if piped else sys.stdout)
-    click.echo(render.total_line(render.totals(tensors), size), err=piped)
+            tensors, size = describe.describe(reader)["tensors"], reader.source.size
+    with printing():
+        render.print_tensors(tensors, sys.stderr if piped else sys.stdout)
+    show([render.total_line(describe.totals(tensors), size)], err=piped)
     if summary.root:
-        click.echo(f"root {summary.root}", err=piped)
+        show([f"root {summary.root}"], err=piped)
 
 
 @main.command(short_help="Show what is in a file, and what it takes.")
@@ -234,19 +113,17 @@ def info(file: str, *, as_json: bool) -> None:
 
     Reads the directory only, and of other formats what their converters read.
     """
-    import json
-
     from nnpack import render
+    from nnpack.describe import describe_any
 
-    with _opened(file) as source:
-        about = render.describe_any(source)
+    with opened(file) as source:
+        about = describe_any(source)
     if as_json:
-        click.echo(json.dumps(about, indent=1))
+        show(render.json_lines(about))
     else:
-        render.print_tensors(about["tensors"], sys.stdout)
-        click.echo(render.total_line(about["totals"], about["size"]))
-        for line in render.info_lines(about):
-            click.echo(line)
+        with printing():
+            render.print_tensors(about["tensors"], sys.stdout)
+        show([render.total_line(about["totals"], about["size"]), *render.info_lines(about)])
     if about["faults"]:
         click.get_current_context().exit(Exit.UNREADABLE)
 
@@ -264,18 +141,18 @@ def verify(file: str, expect: str | None) -> None:
     """Check every rule, checksum and tensor of a file, and list all that is wrong.
 
     "intact" says that no damage was found, which says nothing about who made the file;
-    "authentic" says that it is the file that ROOT was computed for. Exit code 1 if it is damaged.
+    "authentic" says that it is the file that ROOT was computed for. Exit code 1 if it is damaged or
+    not that file.
     """
     from nnpack.render import printable, progress_bar, report_lines
     from nnpack.verify import verify as run
 
-    with _opened(file) as source, progress_bar("verifying") as progress:
+    with opened(file) as source, progress_bar("verifying") as progress:
         report = run(source, expect=expect, progress=progress)
-    for line in report_lines(report, printable(file)):
-        click.echo(line)
-    if report.verdict == "damaged":
-        if report.intact and report.broken and file != STANDARD:
-            _say(f"`nnpack salvage {file} -o NEW` saves what is whole")
+    show(report_lines(report, printable(file)))
+    if report.broken and report.intact and file != STANDARD:
+        say(f"`nnpack salvage {file} -o NEW` saves what is whole")
+    if report.faults:
         click.get_current_context().exit(Exit.DAMAGED)
 
 
@@ -291,17 +168,13 @@ def explain(file: str) -> None:
     from nnpack.render import row_line
 
     damaged = False
-    with _opened(file) as source:
-        digits = max(4, len(f"{_size(source):x}"))
+    with opened(file) as source, printing():
+        digits = max(4, len(f"{size_of(source):x}"))
         for row in run(source):
             damaged |= row.field == FAULT
             sys.stdout.write(row_line(row, digits) + "\n")
     if damaged:
         click.get_current_context().exit(Exit.UNREADABLE)
-
-
-def _size(source: Any) -> int:
-    return Path(source).stat().st_size if isinstance(source, str) else source.seek(0, os.SEEK_END)
 
 
 def _index(_: click.Context, __: click.Parameter, text: str | None) -> tuple[Any, ...] | None:
@@ -338,24 +211,21 @@ def extract(file: str, name: str, index: Any, output: str, *, overwrite: bool) -
     import nnpack
     from nnpack.atomic import AtomicFile
 
-    _check_free(output, overwrite=overwrite)
-    with _opened(file) as source, nnpack.open(source) as reader:
-        if name in reader.blobs and index is None:
+    check_target(output, overwrite=overwrite)
+    with opened(file) as source, nnpack.open(source) as reader:
+        if name in reader.blobs:
+            if index is not None:
+                raise ValueError(f"{name!a} is a blob, which has no slices: leave SLICE out")
             data: Any = reader.blobs[name]
         elif name in reader:
             data = _array(reader[name], index)
         else:
             raise ValueError(f"no tensor or blob is called {name!a}; `nnpack info` lists them")
     if output == STANDARD:
-        _write(data, _output())
+        _write(data, standard_output())
         return
-    target = AtomicFile(output)
-    try:
-        _write(data, target.file)
-    except BaseException:
-        target.discard()
-        raise
-    target.commit()
+    with AtomicFile(output) as target:
+        _write(data, target)
 
 
 def _array(tensor: Tensor, index: tuple[Any, ...] | None) -> Array:
@@ -368,11 +238,11 @@ def _array(tensor: Tensor, index: tuple[Any, ...] | None) -> Array:
         return array
     if cell.is_integer:
         array = integers(array, cell)
-        _say(f"note: .npy has no {cell.name}: written as {array.dtype}, the same values")
+        say(f"note: .npy has no {cell.name}: written as {array.dtype}, the same values")
         return array
     bits = array.view(cell.uint)
     back = f".view(ml_dtypes.{cell.memory}) brings it back"
-    _say(f"note: .npy has no {cell.name}: written as {bits.dtype}, the same bits; {back}")
+    say(f"note: .npy has no {cell.name}: written as {bits.dtype}, the same bits; {back}")
     return bits
 
 
@@ -398,9 +268,9 @@ def salvage(file: str, output: str) -> None:
     from nnpack.render import printable, progress_bar, recovered_lines
     from nnpack.salvage import salvage as run
 
-    with _opened(file) as source, progress_bar("salvaging") as progress:
+    check_target(output, overwrite=True)  # what stands there is not replaced: `salvage` says so
+    with opened(file) as source, progress_bar("salvaging") as progress:
         recovered = run(source, output, progress=progress)
-    for line in recovered_lines(recovered, printable(output)):
-        click.echo(line)
+    show(recovered_lines(recovered, printable(output)))
     if not recovered.whole:
         click.get_current_context().exit(Exit.DAMAGED)

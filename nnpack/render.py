@@ -1,39 +1,20 @@
-"""What the commands show: a file described as plain data, and that as text for people."""
+"""What the commands print: a described file, reports and remarks as text for people."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from importlib import import_module
-from pathlib import Path
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from nnpack import container
-from nnpack.bindings import NAME_CLASSES, SECTION_TYPE, parse_names
-from nnpack.convert import FORMATS, detect
-from nnpack.convert.model import Options, Summary
-from nnpack.dtypes import BY_ID, packed_size
-from nnpack.errors import NnpackError, UnsupportedError
-from nnpack.limits import DEFAULT_LIMITS
-from nnpack.plugins import Plugins, split_plugins
-from nnpack.reader import Reader
-from nnpack.reader import open as open_file
-from nnpack.sections import parse_payload
-from nnpack.tree import CODEC, KIND, TRANSFORM
-
 if TYPE_CHECKING:
-    from nnpack.abc import Node
-    from nnpack.container import Section
+    from nnpack.convert.model import Summary
     from nnpack.explain import Row
     from nnpack.salvage import Recovered
-    from nnpack.tree import NodeHead
     from nnpack.verify import Report
 
-SCHEMA: Final = "nnpack.info/1"
 HEX: Final = 25
 """Width of the bytes of an explained field, and the mark that there are more."""
 EXAMPLES: Final = 3
@@ -72,229 +53,6 @@ def ratio(size: int, stored: int) -> str:
     return f"{size / stored:.2f}x"
 
 
-def describe(reader: Reader) -> dict[str, Any]:
-    """Return all that a file says about itself, as JSON can hold it; tensors are not decoded."""
-    plugins = reader.plugins
-    info: dict[str, Any] = {
-        "schema": SCHEMA,
-        "format": "nnpk",
-        "size": reader.source.size,
-        "root": None,
-        "tensors": [],
-        "aliases": {},
-        "graphs": [],
-        "blobs": [],
-        "metadata": {},
-        "names": [
-            {"class": NAME_CLASSES[number], "id": key, "name": name}
-            for (number, key), name in sorted(reader.bindings.items())
-        ],
-        "others": [],
-        "faults": [],
-    }
-    for section in reader.directory:
-        try:
-            _describe_section(section, reader, plugins, info)
-        except NnpackError as bad:
-            info["faults"].append(str(bad.at(offset=section.offset, section=section.label)))
-    return info | {"totals": totals(info["tensors"])}
-
-
-def _describe_section(
-    section: Section, reader: Reader, plugins: Plugins, info: dict[str, Any]
-) -> None:
-    row = _head_of(section)
-    match section.type:
-        case container.TENSOR:
-            info["tensors"].append(row | _describe_tensor(section, plugins))
-        case container.ALIAS:
-            info["aliases"][section.name] = container.parse_alias(section)
-        case container.METADATA:
-            info["metadata"] = reader.metadata
-        case container.GRAPH:
-            size = parse_payload(section).shape[0]
-            nodes = reader.graphs[section.name].get("nodes", [])
-            info["graphs"].append(row | {"size": size, "nodes": len(nodes)})
-        case container.BLOB:
-            info["blobs"].append(row | {"size": parse_payload(section).shape[0]})
-        case container.DIGESTS:
-            info["root"] = reader.root
-        case container.NAMES:
-            pass
-        case _:
-            bound = reader.bindings.get((SECTION_TYPE, section.type))
-            info["others"].append(row | {"type": section.type, "bound": bound})
-
-
-def _head_of(section: Section) -> dict[str, Any]:
-    return {
-        "name": section.name,
-        "stored": section.payload_length,
-        "offset": section.offset,
-    }
-
-
-def _describe_tensor(section: Section, plugins: Plugins) -> dict[str, Any]:
-    root = parse_payload(section)
-    tree = _tree(root, plugins)
-    unknown = plugins.unknown(root)
-    return {
-        "kind": tree["kind"],
-        "dtype": tree["dtype"],
-        "shape": tree["shape"],
-        "size": root.decoded_size,
-        "alignment": 1 << section.alignment,
-        "unsupported": unknown,
-        "tree": tree,
-    }
-
-
-def _tree(node: NodeHead, plugins: Plugins) -> dict[str, Any]:
-    """Return a node tree as JSON can hold it."""
-
-    def called(number: int, key: int) -> str:
-        found = plugins.find(number, key)
-        bound = plugins.bindings.get((number, key), f"unknown({key})")
-        return str(getattr(found, "name", bound))
-
-    cell = BY_ID.get(node.dtype)
-    tree: dict[str, Any] = {
-        "kind": called(KIND, node.kind),
-        "dtype": cell.name if cell else f"unknown({node.dtype:#04x})",
-        "shape": [*node.shape],
-    }
-    stream = node.stream
-    if stream:
-        return tree | {
-            "transform": called(TRANSFORM, stream.transform),
-            "codecs": [called(CODEC, codec) for codec in stream.codecs],
-            "block": 1 << stream.log2,
-            "blocks": len(stream.table) // len(stream.codecs),
-            "stored": stream.stored,
-        }
-    roles = getattr(plugins.find(KIND, node.kind), "roles", {})
-    parts = {roles.get(part.role, f"part {part.role}"): _tree(part, plugins) for part in node.parts}
-    return tree | {"parameters": node.parameters.hex(), "parts": parts}
-
-
-def describe_any(source: str | IO[bytes]) -> dict[str, Any]:
-    """Describe a file of any format that can be read."""
-    try:
-        with open_file(source) as reader:
-            return describe(reader)
-    except NnpackError as bad:
-        if bad.error_class != "not-nnpack":
-            raise
-        with suppress(UnsupportedError):
-            return _describe_foreign(source)
-        raise
-
-
-def _describe_foreign(source: str | IO[bytes]) -> dict[str, Any]:
-    """Describe a file as its converter reads it."""
-    if isinstance(source, str):
-        size, name = Path(source).stat().st_size, detect(source)
-    else:
-        source.seek(0)
-        name = detect(source.read(16))
-        size = source.seek(0, os.SEEK_END)
-        source.seek(0)
-    tensors: list[dict[str, Any]] = []
-    metadata: dict[str, Any] = {}
-    module = import_module(next(row.module for row in FORMATS if row.name == name))
-    options = Options(
-        want=lambda _: True,
-        limits=DEFAULT_LIMITS,
-        profile="raw",
-        digests=False,
-        threads=1,
-        spool=None,
-        progress=None,
-    )
-    with module.read(source, options, Summary(name, name)) as model:
-        for item in model.items:
-            if item.type == "tensor":
-                node: Node = getattr(item.value, "node", item.value)
-                stored = packed_size(node.size, node.cell.bits)
-                about = {"kind": node.name, "dtype": node.dtype, "shape": [*node.shape]}
-                tensors.append({"name": item.name, **about, "size": node.nbytes, "stored": stored})
-            elif item.type == "metadata":
-                metadata = item.value
-    return {
-        "schema": SCHEMA,
-        "format": name,
-        "size": size,
-        "tensors": tensors,
-        "metadata": metadata,
-        "faults": [],
-        "totals": totals(tensors),
-    }
-
-
-class Tap:
-    """Hands bytes of a file on to where they are written, and keeps the heads that pass."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        """Write to a file object."""
-        self.size = 0
-        self._file = file
-        self._sections: list[Section] = []
-        self._head = bytearray()
-        self._next = container.HEADER_SIZE
-
-    def write(self, data: bytes | memoryview) -> int:
-        """Write all of it."""
-        rest = memoryview(data).cast("B")
-        total = len(rest)
-        self._file.write(rest)
-        while len(rest):
-            skipped = min(max(self._next - self.size, 0), len(rest)) if not self._head else 0
-            self.size += skipped
-            rest = rest[skipped:]
-            taken = min(self._missing(), len(rest))
-            self._head += rest[:taken]
-            self.size += taken
-            rest = rest[taken:]
-            if len(self._head) > container.HEAD_SIZE and not self._missing():
-                section = container.parse_head(bytes(self._head), self._next)
-                self._sections.append(section)
-                self._head.clear()
-                is_last = section.type == container.DIRECTORY
-                self._next = sys.maxsize if is_last else section.end
-        return total
-
-    def _missing(self) -> int:
-        """Return how many bytes are missing of the next part of a head."""
-        if len(self._head) < container.HEAD_SIZE:
-            return container.HEAD_SIZE - len(self._head)
-        fixed = bytes(self._head[: container.HEAD_SIZE])
-        return container.head_lengths(fixed, self._next) - len(self._head)
-
-    def flush(self) -> None:
-        """Hold nothing back."""
-        self._file.flush()
-
-    def tensors(self) -> list[dict[str, Any]]:
-        """Describe the tensors that passed."""
-        first = self._sections[0]
-        bindings = parse_names(first) if first.type == container.NAMES else {}
-        plugins = Plugins(*split_plugins(None, None), bindings)
-        return [
-            _head_of(section) | _describe_tensor(section, plugins)
-            for section in self._sections
-            if section.type == container.TENSOR
-        ]
-
-
-def totals(tensors: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Return the number of tensors and the sums of what they take."""
-    return {
-        "tensors": len(tensors),
-        "size": sum(row["size"] for row in tensors),
-        "stored": sum(row["stored"] for row in tensors),
-    }
-
-
 def kind_text(tree: Mapping[str, Any], width: int | None = None) -> str:
     """Return a tree in one line, with less and less of it until it is short enough.
 
@@ -329,6 +87,8 @@ def _kind(tree: Mapping[str, Any], depth: int, *, last_only: bool) -> str:
 
 
 COLUMNS: Final = ("name", "kind", "dtype", "shape", "size", "stored", "ratio")
+FITTED: Final = 2000
+"""Rows that are fitted to a terminal."""
 RIGHT: Final = frozenset({"size", "stored", "ratio"})
 
 
@@ -350,21 +110,23 @@ def tensor_rows(
 
 
 def print_tensors(tensors: Sequence[Mapping[str, Any]], file: IO[str]) -> None:
-    """Print the table of tensors: fitted to a terminal, or whole and aligned for anything else."""
+    """Print the table of tensors: fitted to a terminal, or whole and aligned for anything else.
+
+    Fitting takes its time, so that a long table is printed whole too.
+    """
     if not tensors:
         return
-    if not file.isatty():
+    if len(tensors) > FITTED or not file.isatty():
         rows = [COLUMNS, *tensor_rows(tensors)]
         file.writelines(line + "\n" for line in align(rows, RIGHT))
         return
-    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(file=file, highlight=False)
     rows = [*tensor_rows(tensors, 0)]
-    widths = [max(map(cell_len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(COLUMNS, *rows, strict=True)]
     spare = console.width - sum(widths) - 2 * len(widths)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
@@ -377,15 +139,22 @@ def print_tensors(tensors: Sequence[Mapping[str, Any]], file: IO[str]) -> None:
 
 def align(rows: Sequence[Sequence[str]], right: frozenset[str]) -> Iterator[str]:
     """Yield rows as lines of aligned columns; the first one names them."""
-    from rich.cells import cell_len
-
-    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         line = ""
         for name, cell, width in zip(rows[0], row, widths, strict=True):
-            gap = " " * (width - cell_len(cell))
+            gap = " " * (width - _width(cell))
             line += (gap + cell if name in right else cell + gap) + "  "
         yield line.rstrip()
+
+
+def _width(text: str) -> int:
+    """Return the columns that a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def total_line(totals: Mapping[str, int], file_size: int | None) -> str:
@@ -401,7 +170,24 @@ def remark_lines(summary: Summary) -> Iterator[str]:
     for word, remarks in (("note", summary.notes), ("lost", summary.lost)):
         for what, names in remarks.items():
             more = f" and {len(names) - EXAMPLES:,} more" if len(names) > EXAMPLES else ""
-            yield f"{word}: {what}: {', '.join(names[:EXAMPLES])}{more}"
+            yield f"{word}: {what}" + (f": {', '.join(names[:EXAMPLES])}{more}" if names else "")
+
+
+def json_lines(about: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a description as JSON, one line for each thing in a list."""
+    left = len(about)
+    yield "{"
+    for key, value in about.items():
+        left -= 1
+        comma = "," if left else ""
+        if isinstance(value, list) and value:
+            yield f" {json.dumps(key)}: ["
+            yield from (f"  {json.dumps(row)}," for row in value[:-1])
+            yield f"  {json.dumps(value[-1])}"
+            yield f" ]{comma}"
+        else:
+            yield f" {json.dumps(key)}: {json.dumps(value)}{comma}"
+    yield "}"
 
 
 def info_lines(info: Mapping[str, Any]) -> Iterator[str]:
@@ -438,7 +224,7 @@ def report_lines(report: Report, file: str) -> Iterator[str]:
         faults = f"{many:,} fault{'' if many == 1 else 's'}"
         yield f"{file}: damaged: {faults}; {len(report.intact):,} of {sections} intact"
     elif report.faults:
-        yield f"{file}: not the file that is expected, though its own checksums match"
+        yield f"{file}: not the expected file, though its own checksums match: {sections}"
     else:
         how = "the root is the expected one" if report.authentic else "every checksum matches"
         yield f"{file}: {report.verdict}: {sections}, {human(report.size).strip()}; {how}"

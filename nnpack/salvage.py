@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from nnpack import container
+from nnpack.check import Checker, Progress
 from nnpack.container import Section, Trailer
 from nnpack.errors import FormatError, NnpackError, error
 from nnpack.limits import DEFAULT_LIMITS, Limits
 from nnpack.reader import open_directory
 from nnpack.sections import bytes_leaf, parse_json, read_bytes
 from nnpack.source import CHUNK, Source, open_source
-from nnpack.verify import Checker, Progress
 from nnpack.walk import find_directory, read_head, walk
 from nnpack.writer import Writer
 

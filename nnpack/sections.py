@@ -17,7 +17,7 @@ from nnpack.plugins import Plugins, split_plugins
 from nnpack.source import CHUNK, Source
 from nnpack.stream import CELLS, RAW, check_crc
 from nnpack.tree import NodeHead, lay_out, parse_tree
-from nnpack.wire import U64, up8
+from nnpack.wire import U32, U64, up8
 
 ZSTD: Final = 1
 ENTRIES: Final = 1 << 12
@@ -40,6 +40,21 @@ def parse_payload(section: Section) -> NodeHead:
     except NnpackError as bad:
         raise bad.at(offset=at, section=section.label) from None
     return root
+
+
+def but_checksum(section: Section) -> tuple[bytes, int, int]:
+    """Return what the node tree of a section of one block depends on (see `is_one_block`).
+
+    Sections that agree in it have the same tree but for its place and the block's CRC-32, so that
+    what is known of one need not be worked out again: a file may have a million tensors alike.
+    """
+    return section.body[: -U32.size], section.alignment, section.payload_length
+
+
+def is_one_block(root: NodeHead) -> bool:
+    """Return whether a tree is a leaf of one block and one plane: its body ends in a CRC-32."""
+    stream = root.stream
+    return stream is not None and len(stream.table) == 1 and not len(stream.shared)
 
 
 def build(section: Section, root: NodeHead, plugins: Plugins, source: Source) -> Node:

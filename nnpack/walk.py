@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from nnpack import container
 from nnpack.container import Section, Trailer
@@ -14,7 +14,7 @@ from nnpack.errors import NnpackError, error
 from nnpack.limits import MAX_HEAD, Limits
 from nnpack.sections import directory_leaf, read_directory
 from nnpack.source import CHUNK, BufferSource, Source
-from nnpack.wire import up8
+from nnpack.wire import U64, up8
 
 SCAN_BUDGET: Final = 4
 """Bytes tried while looking for heads, per byte of the file: a hostile file is full of them."""
@@ -57,6 +57,91 @@ def _directory_offsets(source: Source, limits: Limits) -> Iterator[int]:
             broken = True
         elif found.type == container.DIRECTORY and (found.end >= end or not broken):
             yield found.offset
+
+
+def why_not_open(source: Source, limits: Limits, bad: NnpackError) -> NnpackError:
+    """Return why a file does not open, told better if only its end is not where it should be.
+
+    The class stays that of SPEC 14.3: a random-access reader looks for the trailer at the end.
+    """
+    if (bad.offset or 0) < source.size - container.TRAILER_SIZE or bad.section is not None:
+        return bad
+    end = _trailer_end(source, limits)
+    if end is not None:
+        more = source.size - end
+        what = f"{more:,} byte{'' if more == 1 else 's'} after the trailer, which ends a file"
+        return error(bad.error_class, what, offset=end)
+    moved = displaced(source, limits)
+    return bad if moved is None else error(bad.error_class, moved.text, offset=bad.offset)
+
+
+def _trailer_end(source: Source, limits: Limits) -> int | None:
+    """Return where the trailer ends that stands behind an unbroken chain, if more follows it."""
+    try:
+        for found in walk(source, limits):
+            if isinstance(found, NnpackError):
+                return None
+            end = found.end + container.TRAILER_SIZE
+            if found.type == container.DIRECTORY and end < source.size:
+                Trailer.parse(bytes(source.read(found.end, container.TRAILER_SIZE)), end)
+                return end
+    except NnpackError:
+        pass
+    return None
+
+
+class Displaced(NamedTuple):
+    """Sections whose heads are whole, but not in the place that their checksums bind.
+
+    Attributes:
+        by: bytes that came in before them; negative if bytes are gone.
+        behind: where the first of them stands.
+    """
+
+    by: int
+    behind: int
+
+    @property
+    def text(self) -> str:
+        """What happened, for people."""
+        size = abs(self.by)
+        came = f"{size:,} byte{' was' if size == 1 else 's were'}"
+        how = "inserted" if self.by > 0 else "removed"
+        return (
+            f"sections behind byte {self.behind} are whole but not in their place, to which they "
+            f"are bound: {came} {how} before them"
+        )
+
+
+def displaced(source: Source, limits: Limits) -> Displaced | None:
+    """Return how far the end of a file has moved, if trailer and directory still fit each other.
+
+    Nothing may be read from sections that are not in their place; this only says that they exist.
+    """
+    end = source.size - container.TRAILER_SIZE
+    if end < container.HEADER_SIZE:
+        return None
+    raw = bytes(source.read(end, container.TRAILER_SIZE))
+    at, length = U64.unpack_from(raw)[0], U64.unpack_from(raw, U64.size)[0]
+    by = end - at - length
+    if not by or at + by < container.HEADER_SIZE:
+        return None
+    try:
+        Trailer.parse(raw, at + length + container.TRAILER_SIZE)
+        limits.check("directory_bytes", length, "the directory")
+        stored = source.read(at + by, length)
+        section = container.parse_directory_head(stored, at)
+        leaf = directory_leaf(section, BufferSource(stored, at), limits)
+        directory = read_directory(section, leaf, limits)
+    except NnpackError:
+        return None
+    behind = at + by
+    for row in reversed(range(len(directory))):
+        head, place = directory[row].head(), directory[row].offset + by
+        if place < container.HEADER_SIZE or source.read(place, len(head)) != head:
+            break
+        behind = place
+    return Displaced(by, behind)
 
 
 def starts_chain(source: Source) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import nnpack
-from nnpack import __version__, render, testing
+from nnpack import __version__, describe, render, testing
 from nnpack.cli import Exit, main
 from tests import assemble as a
 from tests.test_damage import FILES, everything
@@ -53,6 +53,10 @@ def folder(tmp_path, monkeypatch):
         "damaged.nnpk": damaged(whole, nnpack.open(whole).sections[0].payload_offset),
         "cut.nnpk": whole[:500],
         "foreign.txt": b"no nnpack file at all",
+        "header.nnpk": damaged(whole, 3),
+        "behind.nnpk": whole + b"<html>",
+        "inserted.nnpk": whole[:160] + b"\n" + whole[160:],
+        "short.safetensors": b"\x40" + bytes(7) + b"{",
         "newer.nnpk": whole[:8] + b"\2\0" + bytes(300),
         "plain.nnpk": a.assemble(a.floats("w", 1, 2)),
         "private.nnpk": FILES["private"],
@@ -61,6 +65,7 @@ def folder(tmp_path, monkeypatch):
     for name, data in files.items():
         tmp_path.joinpath(name).write_bytes(data)
     np.savez("a.npz", w=ROWS, b=np.float32([1, 2]))
+    tmp_path.joinpath("short.npz").write_bytes(tmp_path.joinpath("a.npz").read_bytes()[:-9])
     return tmp_path
 
 
@@ -84,7 +89,7 @@ def real(*args, **options):
         (Exit.FINE, ["verify", "private.nnpk"], None),
         (Exit.FINE, ["explain", "m.nnpk"], None),
         (Exit.DAMAGED, ["verify", "damaged.nnpk"], "salvage damaged.nnpk -o NEW"),
-        (Exit.DAMAGED, ["verify", "foreign.txt"], None),
+        (Exit.DAMAGED, ["verify", "header.nnpk"], "salvage header.nnpk -o NEW"),
         (Exit.DAMAGED, ["verify", "plain.nnpk", "--expect", "0" * 64], None),
         (Exit.DAMAGED, ["salvage", "damaged.nnpk", "-o", "new"], None),
         (Exit.USAGE, ["verify"], "Missing argument"),
@@ -93,11 +98,19 @@ def real(*args, **options):
         (Exit.USAGE, ["extract", "m.nnpk", "w", "a:b", "-o", "x"], "not made of numbers"),
         (Exit.USAGE, ["extract", "m.nnpk", "w", "9", "-o", "x"], "index 9 is out of range"),
         (Exit.USAGE, ["extract", "m.nnpk", "nope", "-o", "x"], "no tensor or blob is called"),
-        (Exit.USAGE, ["extract", "m.nnpk", "tokenizer.json", "0", "-o", "x"], "no tensor or blob"),
+        (
+            Exit.USAGE,
+            ["extract", "m.nnpk", "tokenizer.json", "0:3", "-o", "x"],
+            "is a blob, which has no slices",
+        ),
         (Exit.USAGE, ["convert", "a.npz", "x.nnpk", "--profile", "tiny"], "tiny"),
         (Exit.USAGE, ["convert", "a.npz", "x.unknown"], "does not tell its format"),
         (Exit.UNREADABLE, ["info", "cut.nnpk"], "nnpk: truncated: "),
         (Exit.UNREADABLE, ["info", "foreign.txt"], "nnpack convert"),
+        (Exit.UNREADABLE, ["verify", "foreign.txt"], "not-nnpack: the file does not start with"),
+        (Exit.UNREADABLE, ["verify", "a.npz"], "`nnpack convert` makes an nnpack file of it"),
+        (Exit.UNREADABLE, ["info", "header.nnpk"], "`nnpack verify header.nnpk` lists all"),
+        (Exit.UNREADABLE, ["info", "behind.nnpk"], "truncated: 6 bytes after the trailer"),
         (Exit.UNREADABLE, ["explain", "cut.nnpk"], None),
         (Exit.UNREADABLE, ["explain", "foreign.txt"], None),
         (Exit.UNREADABLE, ["extract", "damaged.nnpk", "w", "-o", "x"], "bad-checksum"),
@@ -110,7 +123,17 @@ def real(*args, **options):
         (Exit.IO, ["info", "absent.nnpk"], "absent.nnpk: No such file"),
         (Exit.IO, ["verify", "."], "Is a directory"),
         (Exit.IO, ["convert", "a.npz", "m.nnpk"], "--overwrite replaces it"),
-        (Exit.IO, ["convert", "a.npz", "absent/x.nnpk"], "No such file"),
+        (
+            Exit.IO,
+            ["convert", "a.npz", "absent/x.nnpk"],
+            "absent/x.nnpk: there is no folder 'absent'",
+        ),
+        (Exit.IO, ["extract", "m.nnpk", "w", "-o", "absent/x"], "absent/x: there is no folder"),
+        (Exit.IO, ["salvage", "cut.nnpk", "-o", "absent/x"], "absent/x: there is no folder"),
+        (Exit.IO, ["convert", "a.npz", ".", "--to", "npz"], ".: a folder: name a file in it"),
+        (Exit.IO, ["convert", "a.npz", ".", "--to", "npz", "--overwrite"], ".: a folder"),
+        (Exit.IO, ["extract", "m.nnpk", "w", "-o", "."], ".: a folder: name a file in it"),
+        (Exit.IO, ["salvage", "cut.nnpk", "-o", "."], ".: a folder: name a file in it"),
         (Exit.IO, ["extract", "m.nnpk", "w", "-o", "m.nnpk"], "--overwrite replaces it"),
         (Exit.IO, ["salvage", "cut.nnpk", "-o", "m.nnpk"], "m.nnpk: File exists"),
     ],
@@ -126,6 +149,18 @@ def test_exit_codes(folder, code, args, says):
         assert len(result.stderr.splitlines()) == 1
     left = {path.name for path in folder.iterdir()} - {path.name for path in before}
     assert left == ({"new"} if "new" in args else set())
+
+
+@pytest.mark.parametrize("args", [["info"], ["convert"], ["verify"], ["salvage"], ["explain"]])
+@pytest.mark.parametrize("name", ["short.safetensors", "short.npz"])
+def test_a_damaged_file_of_another_format_gets_no_advice_for_nnpack(folder, name, args):
+    more = {"convert": ["x.nnpk"], "salvage": ["-o", "x.nnpk"]}.get(args[0], [])
+    result = run(*args, name, *more)
+    assert result.exit_code == Exit.UNREADABLE
+    assert "salvage" not in result.output
+    assert "nnpack verify" not in result.output
+    foreign = args[0] in {"verify", "salvage"}
+    assert ("`nnpack convert` makes" in result.stderr) == foreign
 
 
 def test_info_shows_all_that_is_in_a_file(folder):
@@ -165,6 +200,30 @@ def test_info_as_json_is_complete(folder):
     indices = tensors["q"]["tree"]["parts"]["codes"]["parts"]["indices"]
     assert (indices["dtype"], indices["codecs"], indices["shape"]) == ("uint4", ["raw"], [2, 4])
     assert about["totals"]["tensors"] == 8
+
+
+def test_a_long_table_is_quick(folder, monkeypatch):
+    """What is alike is described once, and a terminal gets the plain table."""
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    data = testing.file_of({f"layer.{i}": np.float32([i, 1]) for i in range(render.FITTED + 1)})
+    calls = []
+    parse = describe.parse_payload
+    monkeypatch.setattr(describe, "parse_payload", lambda s: calls.append(s) or parse(s))
+    monkeypatch.setenv("COLUMNS", "20")
+    with nnpack.open(data) as reader:
+        tensors = describe.describe(reader)["tensors"]
+    assert [row["name"] for row in tensors] == [f"layer.{i}" for i in range(render.FITTED + 1)]
+    assert len({row["offset"] for row in tensors}) == len(tensors)
+    assert all(row["shape"] == [2] and row["stored"] == 8 for row in tensors)
+    assert len(calls) == 1
+    out = Terminal()
+    render.print_tensors(tensors, out)
+    assert len(out.getvalue().splitlines()) == 1 + len(tensors)
+    assert "\x1b" not in out.getvalue()
 
 
 def test_info_of_unknown_and_damaged_parts(folder):
@@ -223,7 +282,7 @@ def test_a_terminal_gets_a_table_that_fits(folder, monkeypatch):
         monkeypatch.setenv("COLUMNS", str(columns))
         out = Terminal()
         with nnpack.open("m.nnpk") as reader:
-            render.print_tensors(render.describe(reader)["tensors"], out)
+            render.print_tensors(describe.describe(reader)["tensors"], out)
         text = out.getvalue()
         assert "[red]" in text.replace("\n", "") or columns < 99
         assert (
@@ -246,7 +305,7 @@ def test_a_terminal_gets_a_table_that_fits(folder, monkeypatch):
 )
 def test_kinds_get_shorter(folder, width, text):
     with nnpack.open("m.nnpk") as reader:
-        tree = render.describe(reader)["tensors"][3]["tree"]
+        tree = describe.describe(reader)["tensors"][3]["tree"]
     assert render.kind_text(tree, width) in {text, "quantized(…, codes=codebook(…, indices=uint4))"}
 
 
@@ -277,8 +336,14 @@ def test_verify_says_how_far_a_file_can_be_trusted(folder):
     cut = run("verify", "cut.nnpk").stdout
     assert "along their heads these sections are intact:\n  w\n  half\n" in cut
     other = run("verify", "m.nnpk", "--expect", "0" * 64)
-    assert other.stdout.startswith("m.nnpk: not the file that is expected, though")
+    assert other.stdout.startswith("m.nnpk: not the expected file, though its own checksums match")
+    assert "damaged" not in other.output
     assert "salvage" not in other.output
+    behind = run("verify", "behind.nnpk").stdout
+    assert behind.splitlines()[1].startswith("  truncated: 6 bytes after the trailer, which ends")
+    assert "root " not in behind
+    inserted = run("verify", "inserted.nnpk").stdout
+    assert "are whole but not in their place, to which they are bound: 1 byte was ins" in inserted
     assert "not decoded" in run("verify", "private.nnpk").stdout
 
 
@@ -408,14 +473,30 @@ def test_real_processes(folder):
     assert (done.stdout, done.stderr) == (b"\n", b"")
 
 
-def test_a_closed_pipe_is_left_quietly(folder):
-    for args in (["explain", "m.nnpk"], ["info", "m.nnpk"], ["convert", "m.nnpk", "-"]):
-        reading, writing = os.pipe()
-        os.close(reading)
-        command = [sys.executable, "-m", "nnpack", *args]
-        done = subprocess.run(command, env=ENV, stdout=writing, stderr=subprocess.PIPE, check=False)
-        os.close(writing)
-        assert (done.returncode, done.stderr) == (Exit.IO, b"")
+@pytest.mark.parametrize(
+    ("code", "args"),
+    [
+        (Exit.FINE, ["info", "m.nnpk"]),
+        (Exit.FINE, ["info", "m.nnpk", "--json"]),
+        (Exit.FINE, ["verify", "m.nnpk"]),
+        (Exit.FINE, ["explain", "m.nnpk"]),
+        (Exit.FINE, ["convert", "a.npz", "x.nnpk"]),
+        (Exit.DAMAGED, ["verify", "damaged.nnpk"]),
+        (Exit.DAMAGED, ["salvage", "damaged.nnpk", "-o", "new"]),
+        (Exit.IO, ["convert", "m.nnpk", "-"]),
+        (Exit.IO, ["extract", "m.nnpk", "w", "-o", "-"]),
+        (Exit.IO, ["extract", "m.nnpk", "tokenizer.json", "-o", "-"]),
+    ],
+)
+def test_a_closed_pipe_is_left_quietly(folder, code, args):
+    """Who closes it early has seen enough of a text; data that nobody took are an error."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "nnpack", *args]
+    done = subprocess.run(command, env=ENV, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    advice = b"nnpack: `nnpack salvage damaged.nnpk -o NEW` saves what is whole\n"
+    assert (done.returncode, done.stderr) == (code, advice if args[-1] == "damaged.nnpk" else b"")
 
 
 def test_a_terminal_gets_no_bytes(folder):

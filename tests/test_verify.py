@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 import nnpack
-from nnpack import container, testing
+from nnpack import check, container, testing
+from nnpack.abc import read_range
 from nnpack.limits import Limits
+from nnpack.sections import parse_payload
 from nnpack.verify import MAX_FAULTS, verify
 from tests import assemble as a
 from tests.test_attacks import ATTACKS, TRAPS, coded
-from tests.test_damage import FILES, everything
+from tests.test_damage import FILES, PLUGIN, everything
 from tests.test_spec import EXAMPLES, example
 
 W = a.floats("w", 1, 2, 3)
@@ -37,7 +39,8 @@ def flipped(data, *bits):
 
 def faults(data, **options):
     report = verify(data, **options)
-    assert (report.verdict == "damaged") == bool(report.faults)
+    assert (report.verdict in {"damaged", "unexpected"}) == bool(report.faults)
+    assert report.broken == (report.verdict == "damaged")
     return [(bad.error_class, bad.section) for bad in report.faults]
 
 
@@ -61,7 +64,10 @@ def test_the_expected_root_makes_it_authentic():
         assert verify(data, expect=expect).verdict == "authentic"
     assert faults(data, expect="0" * 64) == [("bad-digest", None)]
     assert faults(SMALL, expect=root) == [("bad-digest", None)]
+    assert verify(data, expect="0" * 64).verdict == "unexpected"
+    assert verify(data, expect="0" * 64).root == root
     assert verify(flipped(data, 8 * 130), expect=root).verdict == "damaged"
+    assert verify(flipped(data, 8 * 130), expect="0" * 64).verdict == "damaged"
     with pytest.raises(ValueError, match="64 hex"):
         verify(data, expect="abc")
 
@@ -127,6 +133,37 @@ def test_faults_are_counted_beyond_a_bound():
     assert (len(report.faults), report.more, report.intact) == (MAX_FAULTS, 50, ())
 
 
+def test_tensors_that_are_alike_are_each_checked(monkeypatch):
+    data = testing.file_of({f"{i:03}": np.float32([i, 1]) for i in range(300)})
+    calls = []
+    monkeypatch.setattr(check, "parse_payload", lambda s: calls.append(s) or parse_payload(s))
+    assert len(verify(data).intact) == 300
+    assert len(calls) == 1
+    with nnpack.open(data) as reader:
+        places = {section.name: section for section in reader.sections}
+    for name, section in places.items():
+        if name != "000":
+            found = faults(flipped(data, 8 * section.payload_offset + 3))
+            assert found == [("bad-checksum", name)]
+
+
+def test_raw_cells_are_not_decoded_again(monkeypatch):
+    read = []
+    monkeypatch.setattr(check, "read_range", lambda *args: read.append(args) or read_range(*args))
+    raw = {"w": np.ones((3, 4)), "h": np.ones(3, np.float16)}
+    assert verify(testing.file_of(raw)).verdict == "intact"
+    assert not read
+    narrow = a.tensor("n", a.dense(a.UINT8 - 4, (3,), b"\xff\xff"), b"\xff\xff")  # uint4
+    assert faults(a.assemble(narrow)) == [("bad-value", "n")]
+    assert len(read) == 1
+
+
+def test_plug_ins_decode_what_is_private():
+    data = FILES["private"]
+    report = verify(data, codecs=PLUGIN)
+    assert (report.verdict, report.unchecked) == ("intact", ())
+
+
 def test_what_cannot_be_decoded_is_no_fault():
     data = FILES["private"]
     report = verify(data)
@@ -156,16 +193,52 @@ def test_tensors_larger_than_memory_are_decoded_in_pieces():
 
 
 def test_a_foreign_or_newer_file():
-    assert faults(b"PK\3\4" + bytes(500)) == [("not-nnpack", "(header)")]
+    for foreign in (b"PK\3\4" + bytes(500), b"PK", SMALL[3:]):
+        with pytest.raises(nnpack.FormatError) as caught:
+            verify(foreign)
+        assert caught.value.error_class == "not-nnpack"
     assert faults(b"") == [("truncated", "(header)")]
     with pytest.raises(nnpack.UnsupportedError):
         verify(container.MAGIC + b"\2\0" + bytes(300))
 
 
-def test_what_follows_the_trailer_hides_nothing():
-    report = verify(SMALL + b"<html>")
-    assert [bad.error_class for bad in report.faults] == ["truncated"]
-    assert len(report.intact) == report.sections == 3
+def test_a_file_with_a_damaged_header_is_still_one():
+    places = {label: start for start, _, label in regions(SMALL)}
+    found = faults(flipped(SMALL, 8))
+    assert found == [("not-nnpack", "(header)")]
+    found = faults(flipped(SMALL, 8, 8 * (places["(directory)"] + 85)))
+    assert {("not-nnpack", "(header)"), ("bad-checksum", "(directory)")} >= {*found[:1]}
+    assert verify(flipped(SMALL, 8)[:-40]).intact == ("w", "tied", "(metadata)")
+
+
+@pytest.mark.parametrize("more", [b"\0", b"<html>", bytes(500), SMALL, everything()])
+@pytest.mark.parametrize("data", [SMALL, everything()])
+def test_what_follows_the_trailer_hides_nothing(data, more):
+    root = verify(data).root
+    for expect in (None, root):
+        report = verify(data + more, expect=expect)
+        (bad,) = report.faults
+        assert bad.error_class in {"truncated", "bad-layout"}  # SPEC 14.3, step 4
+        assert (bad.offset, bad.section) == (len(data), "(trailer)")
+        what = "1 byte after" if len(more) == 1 else f"{len(more):,} bytes after"
+        assert bad.message.startswith(what)
+        assert len(report.intact) == report.sections == verify(data).sections
+        assert (report.verdict, report.root, report.authentic) == ("damaged", None, False)
+
+
+@pytest.mark.parametrize("by", [1, 8, 4096, -1, -8])
+def test_bytes_that_came_in_or_went_are_told(by):
+    data = a.assemble(W, BLOB, a.floats("v", 4))
+    at = next(start for start, _, label in regions(data) if label == "tokens") + 60
+    moved = data[:at] + bytes(by) + data[at:] if by > 0 else data[:at] + data[at - by :]
+    report = verify(moved)
+    assert report.intact == ("w",)
+    told = report.faults[0]
+    place = next(start for start, _, label in regions(data) if label == "v") + by
+    many = f"{abs(by):,} byte{' was' if abs(by) == 1 else 's were'}"
+    assert (told.error_class, told.section) == ("bad-layout", "(trailer)")
+    assert f"behind byte {place} are whole but not in their place" in told.message
+    assert f"{many} {'inserted' if by > 0 else 'removed'} before them" in told.message
 
 
 def test_the_heads_tell_what_is_intact_if_the_directory_is_damaged():
