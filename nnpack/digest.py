@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from typing import Any, Final
 
@@ -23,6 +22,8 @@ def logical_digest(node: Node) -> str:
     Raises:
         ValueError: a private kind is in the tree: its id means something else in other files.
     """
+    import hashlib
+
     total = hashlib.sha256(PREFIX)
     _update(total, node, 0)
     return total.hexdigest()

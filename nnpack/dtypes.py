@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -23,8 +21,7 @@ POSITION_BITS: Final = 32
 """Of the widest integers that say where something stands."""
 
 
-@dataclass(frozen=True, slots=True)
-class DType:
+class DType(NamedTuple):
     """One element type.
 
     Attributes:
@@ -84,64 +81,61 @@ class DType:
         return np.dtype(f"<u{min(self.itemsize, 8)}")
 
 
-def _rows() -> list[DType]:
-    widths = {**{bits: bits for bits in range(1, 9)}, 16: 9, 32: 10, 64: 11}
-    unsigned = [
-        DType(0x10 | low, f"uint{bits}", bits, "uint", f"uint{bits}")
-        for bits, low in widths.items()
-    ]
-    signed = [
-        DType(0x20 | low, f"int{bits}", bits, "int", f"int{bits}")
-        for bits, low in widths.items()
-        if bits > 1
-    ]
-    # ml_dtypes has two- and four-bit integers; the other narrow ones live in whole bytes.
-    byte = {"uint1", "uint3", "uint5", "uint6", "uint7", "int3", "int5", "int6", "int7"}
-    return [
-        DType(d.id, d.name, d.bits, d.family, d.family + "8") if d.name in byte else d
-        for d in unsigned + signed
-    ]
-
-
-def _float(number: int, name: str, bits: int) -> DType:
-    return DType(number, name, bits, "float", name)
-
-
 DTYPES: Final[tuple[DType, ...]] = (
     DType(0x01, "bool", 1, "bool", "bool"),
-    *_rows(),
-    _float(0x39, "float16", 16),
-    _float(0x3A, "float32", 32),
-    _float(0x3B, "float64", 64),
-    _float(0x49, "bfloat16", 16),
+    DType(0x11, "uint1", 1, "uint", "uint8"),
+    DType(0x12, "uint2", 2, "uint", "uint2"),
+    DType(0x13, "uint3", 3, "uint", "uint8"),
+    DType(0x14, "uint4", 4, "uint", "uint4"),
+    DType(0x15, "uint5", 5, "uint", "uint8"),
+    DType(0x16, "uint6", 6, "uint", "uint8"),
+    DType(0x17, "uint7", 7, "uint", "uint8"),
+    DType(0x18, "uint8", 8, "uint", "uint8"),
+    DType(0x19, "uint16", 16, "uint", "uint16"),
+    DType(0x1A, "uint32", 32, "uint", "uint32"),
+    DType(0x1B, "uint64", 64, "uint", "uint64"),
+    DType(0x22, "int2", 2, "int", "int2"),
+    DType(0x23, "int3", 3, "int", "int8"),
+    DType(0x24, "int4", 4, "int", "int4"),
+    DType(0x25, "int5", 5, "int", "int8"),
+    DType(0x26, "int6", 6, "int", "int8"),
+    DType(0x27, "int7", 7, "int", "int8"),
+    DType(0x28, "int8", 8, "int", "int8"),
+    DType(0x29, "int16", 16, "int", "int16"),
+    DType(0x2A, "int32", 32, "int", "int32"),
+    DType(0x2B, "int64", 64, "int", "int64"),
+    DType(0x39, "float16", 16, "float", "float16"),
+    DType(0x3A, "float32", 32, "float", "float32"),
+    DType(0x3B, "float64", 64, "float", "float64"),
+    DType(0x49, "bfloat16", 16, "float", "bfloat16"),
     DType(0x5B, "complex64", 64, "complex", "complex64"),
     DType(0x5C, "complex128", 128, "complex", "complex128"),
-    _float(0x64, "float4_e2m1fn", 4),
-    _float(0x66, "float6_e2m3fn", 6),
-    _float(0x6E, "float6_e3m2fn", 6),
-    _float(0x70, "float8_e3m4", 8),
-    _float(0x71, "float8_e4m3", 8),
-    _float(0x72, "float8_e4m3b11fnuz", 8),
-    _float(0x73, "float8_e4m3fn", 8),
-    _float(0x74, "float8_e4m3fnuz", 8),
-    _float(0x75, "float8_e5m2", 8),
-    _float(0x76, "float8_e5m2fnuz", 8),
-    _float(0x77, "float8_e8m0fnu", 8),
+    DType(0x64, "float4_e2m1fn", 4, "float", "float4_e2m1fn"),
+    DType(0x66, "float6_e2m3fn", 6, "float", "float6_e2m3fn"),
+    DType(0x6E, "float6_e3m2fn", 6, "float", "float6_e3m2fn"),
+    DType(0x70, "float8_e3m4", 8, "float", "float8_e3m4"),
+    DType(0x71, "float8_e4m3", 8, "float", "float8_e4m3"),
+    DType(0x72, "float8_e4m3b11fnuz", 8, "float", "float8_e4m3b11fnuz"),
+    DType(0x73, "float8_e4m3fn", 8, "float", "float8_e4m3fn"),
+    DType(0x74, "float8_e4m3fnuz", 8, "float", "float8_e4m3fnuz"),
+    DType(0x75, "float8_e5m2", 8, "float", "float8_e5m2"),
+    DType(0x76, "float8_e5m2fnuz", 8, "float", "float8_e5m2fnuz"),
+    DType(0x77, "float8_e8m0fnu", 8, "float", "float8_e8m0fnu"),
 )
+"""The table of SPEC 6.1. ml_dtypes has some of the narrow integers; others live in whole bytes."""
 BY_ID: Final = {dtype.id: dtype for dtype in DTYPES}
 BY_NAME: Final = {dtype.name: dtype for dtype in DTYPES}
-
-_BUILTIN: Final = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)")
 
 
 @cache
 def _numpy(memory: str) -> np.dtype[Any]:
-    if _BUILTIN.fullmatch(memory):
+    try:
         return np.dtype(memory)
-    import ml_dtypes
+    except TypeError:  # no type of numpy's own
+        import ml_dtypes
 
-    own: np.dtype[Any] = np.dtype(getattr(ml_dtypes, memory))
-    return own
+        own: np.dtype[Any] = np.dtype(getattr(ml_dtypes, memory))
+        return own
 
 
 def named(name: str) -> DType:

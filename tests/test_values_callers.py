@@ -6,6 +6,7 @@ import importlib
 import io
 import pickle
 import pkgutil
+import subprocess
 import sys
 
 import ml_dtypes
@@ -198,3 +199,15 @@ def test_example(name):
 def test_the_kinds_that_need_them_have_examples():
     for kind in ("csr.Csr", "csr.Csr.from_scipy", "dense.Dense", "codebook.Codebook", "quantized.Quantized"):  # fmt: skip
         assert f"nnpack.nodes.{kind}" in EXAMPLES
+
+
+def test_opening_imports_nothing_that_is_slow():
+    """Classes made from text and the pieces that only digests or large requests need."""
+    program = (
+        "import sys, numpy; before = {*sys.modules}\n"
+        "import nnpack; nnpack.open\n"
+        "print(*{'dataclasses', 'hashlib', 'pathlib', 'ml_dtypes'} & ({*sys.modules} - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)  # noqa: S603
+    assert done.stdout.split() == []
+    assert nnpack.open(nnpack.save({"w": U8}))["w"].digest() == nnpack.open(nnpack.save({"v": U8}))["v"].digest()  # fmt: skip
