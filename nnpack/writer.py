@@ -15,18 +15,19 @@ import numpy as np
 from nnpack import container, graph, jsontext
 from nnpack.abc import Codec, Node
 from nnpack.atomic import AtomicFile
-from nnpack.bindings import FIRST_PRIVATE, LAST_PRIVATE, pack_names
+from nnpack.bindings import FIRST_PRIVATE, LAST_PRIVATE, SECTION_TYPE, pack_names, parse_names
 from nnpack.codecs import CODECS
 from nnpack.container import Section, Trailer
 from nnpack.directory import pack_directory
 from nnpack.encode import PROFILES, Payload, Plan, choose, encode
-from nnpack.errors import Invalid
+from nnpack.errors import Invalid, located
 from nnpack.limits import MAX_DEPTH, MAX_HEAD, MAX_NODES, MAX_SECTIONS
 from nnpack.names import check_name, is_private_name
 from nnpack.nodes import KINDS
 from nnpack.nodes.dense import Dense, as_node
 from nnpack.sections import parse_payload
-from nnpack.source import CHUNK, ROOT_PREFIX
+from nnpack.source import CHUNK, ROOT_PREFIX, Source
+from nnpack.tensor import Tensor
 from nnpack.tree import CODEC, KIND, leaves, pack_tree
 from nnpack.wire import U64, crc32, up8, up_align
 
@@ -157,7 +158,11 @@ class Writer:
         """
         self._check_name(name)
         try:
-            self._tensor(name, as_node(getattr(value, "node", value)))
+            if isinstance(value, Tensor):  # what is wrong with it is its file's fault
+                with located(value.section.offset, value.name):
+                    self._tensor(name, value.node)
+            else:
+                self._tensor(name, as_node(value))
         except Invalid as bad:
             raise Invalid(bad.error_class, f"{name!a}: {bad.message}", bad.hint) from bad
         except TypeError as bad:
@@ -218,23 +223,62 @@ class Writer:
             raise ValueError(f"the key {foreign[0]!a} is nnpack's: keys of yours begin otherwise")
         self._metadata = dict(mapping)
 
-    def copy(self, name: str, section: Section, payload: Payload) -> None:
-        """Write a tensor section as it is, for one whose parts this library cannot decode.
+    def copy(self, section: Section, source: Source, name: str | None = None) -> None:
+        """Write a section of an open file as it is; only its head is issued anew, for its place.
+
+        The caller has checked it, checksums and contents: here its payload is moved in pieces and
+        not looked at, so that parts which nobody here can decode are copied too.
 
         Args:
-            name: of the copy.
-            section: head of the original.
-            payload: its bytes.
+            section: head of the original; no metadata, digests or directory.
+            source: bytes of the file that it stands in.
+            name: of the copy, if it is to have another.
 
         Raises:
-            ValueError: it has a private id that is not bound here; see `bindings`.
+            ValueError: it has a private id that is not bound here (see `bindings`; names are bound
+                too by a names section that is copied first), it is an alias of no tensor written
+                before it, or a section that writers make themselves.
+            NnpackError: its head breaks a rule.
         """
-        self._check_name(name)
-        for key in parse_payload(section).ids():
-            if key[1] >= FIRST_PRIVATE and key not in self._bindings:
+        self._check_open()
+        kind = section.type
+        if name is not None and kind not in container.NAMED:
+            raise ValueError(f"the section {section.label!a} has no name to change")
+        name = section.name if name is None else name
+        if kind in container.NAMED:
+            self._check_name(name)
+        if kind in {container.METADATA, container.DIGESTS, container.DIRECTORY}:
+            raise ValueError(f"{section.label} is not copied: the writer makes its own")
+        if kind == container.NAMES:
+            self._take_names(section)
+        elif kind == container.ALIAS:
+            target = container.parse_alias(section)
+            if self._types.get(target) != container.TENSOR:
+                raise ValueError(f"{target!a} is no tensor written before its alias {name!a}")
+        else:
+            self._check_ids(name, section)
+        length = section.payload_length
+        spans = ((at, min(CHUNK, length - at)) for at in range(0, length, CHUNK))
+        chunks = (source.read(section.payload_offset + at, size) for at, size in spans)
+        moved = section._replace(name=name, offset=self._offset)
+        self._put(moved, chunks)
+        if kind in container.NAMED:
+            self._types[name] = kind
+
+    def _take_names(self, section: Section) -> None:
+        """Bind what a names section binds, which is the first."""
+        if self._sections:
+            raise ValueError("a names section is copied before all others, or not at all")
+        self._bindings = parse_names(section)
+
+    def _check_ids(self, name: str, section: Section) -> None:
+        """Check that the private ids of a section have their names in the file."""
+        private = [] if section.type in container.TYPE_NAMES else [(SECTION_TYPE, section.type)]
+        if section.payload_length or section.type in container.TYPE_NAMES:
+            private += parse_payload(section).ids()
+        for key in private:
+            if FIRST_PRIVATE <= key[1] <= LAST_PRIVATE and key not in self._bindings:
                 raise ValueError(f"{name!a} has the private id {key[1]}: pass its bindings")
-        self._section(container.TENSOR, name, section.body, payload, section.alignment)
-        self._types[name] = container.TENSOR
 
     def close(self) -> None:
         """Write metadata, digests, directory and trailer; let the file appear."""
@@ -303,24 +347,25 @@ class Writer:
         self, kind: int, name: str, body: bytes, payload: Payload | None = None, alignment: int = 3
     ) -> None:
         """Write a whole section."""
+        size = payload.size if payload else 0
+        flags = container.ANCILLARY if kind == container.DIGESTS else 0
+        alignment = alignment if size else 3
+        self._put(Section(kind, flags, name, alignment, self._offset, size, body), payload or ())
+
+    def _put(self, section: Section, chunks: Iterable[bytes | memoryview]) -> None:
+        """Write a section with the head and the payload that are given."""
         if len(self._sections) >= MAX_SECTIONS - 1:
             raise ValueError(f"a file has fewer than {MAX_SECTIONS} sections")
-        size = payload.size if payload else 0
-        section = Section(
-            kind,
-            container.ANCILLARY if kind == container.DIGESTS else 0,
-            name,
-            alignment if size else 3,
-            self._offset,
-            size,
-            body,
-        )
         if section.head_length > MAX_HEAD:
-            raise ValueError(f"the head of {name!a} passes 64 MiB: split the tensor")
+            raise ValueError(f"the head of {section.name!a} passes 64 MiB: split the tensor")
         self._emit(section.head())
         self._emit(bytes(section.payload_offset - self._offset))
-        for chunk in payload or ():
-            self._emit(chunk)
+        try:
+            for chunk in chunks:
+                self._emit(chunk)
+        except BaseException:
+            self._failed = True  # what was read has an error, and the section is half written
+            raise
         self._emit(bytes(section.end - self._offset))
         self._sections.append(section)
 

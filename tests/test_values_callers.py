@@ -6,6 +6,7 @@ import importlib
 import io
 import pickle
 import pkgutil
+import struct
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ from scipy import sparse
 import nnpack
 from nnpack import nodes, testing
 from nnpack.errors import Invalid, located
+from tests import assemble as a
 
 Codebook, Csr, Dense, Quantized = nnpack.Codebook, nnpack.Csr, nnpack.Dense, nnpack.Quantized
 MASKED = np.ma.masked_array([1.0, 2.0], [True, False])
@@ -211,3 +213,12 @@ def test_opening_imports_nothing_that_is_slow():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)  # noqa: S603
     assert done.stdout.split() == []
     assert nnpack.open(nnpack.save({"w": U8}))["w"].digest() == nnpack.open(nnpack.save({"v": U8}))["v"].digest()  # fmt: skip
+
+
+def test_a_damaged_tensor_is_not_the_mistake_of_who_copies_it():
+    parts = [a.dense(a.UINT8, (1, 1), b"x", role=1), a.dense(a.UINT8, (1,), b"\1", role=2)]
+    tree = a.node(a.CODEBOOK, a.UINT8, (1,), struct.pack("<IIQ", 1, 0, 0), parts)
+    data = a.assemble(a.tensor("v", tree, b"x" + bytes(7) + b"\1"))
+    with pytest.raises(nnpack.FormatError, match="bad-index: an index of 1 into 1") as caught:
+        add("w", nnpack.open(data)["v"])
+    assert (caught.value.section, caught.value.offset) == ("v", 16)

@@ -91,8 +91,9 @@ class Sliced:
         if flat.dtype != self.memory:
             raise TypeError(f"a slice of a lazy array is {flat.dtype}, not {self.memory}")
         if len(flat) < skip + len(out):
-            raise ValueError(
-                f"a slice of a lazy array has {len(flat)} elements, {skip + len(out)} are needed"
+            raise Invalid(
+                "bad-shape",
+                f"a slice of a lazy array has {len(flat)} elements, {skip + len(out)} are needed",
             )
         out.view(np.uint8)[:] = flat[skip : skip + len(out)].view(np.uint8)
 
