@@ -17,7 +17,7 @@ from nnpack.errors import FormatError, NnpackError, error
 from nnpack.limits import DEFAULT_LIMITS, Limits
 from nnpack.reader import open_directory
 from nnpack.sections import bytes_leaf, parse_json, read_bytes
-from nnpack.source import CHUNK, Source, open_source
+from nnpack.source import Source, open_source
 from nnpack.walk import find_directory, read_head, walk
 from nnpack.writer import Writer
 
@@ -111,7 +111,7 @@ class _Salvage:
 
     def run(self, target: Path) -> Recovered:
         """Copy what is whole."""
-        with _Copier(target) as copier:
+        with Writer(target) as writer:
             graphs = []  # they need the tensors that they use
             for section in self._found():
                 if section.type == container.GRAPH:
@@ -119,14 +119,14 @@ class _Salvage:
                 elif section.type == container.DIGESTS:
                     self._digests = True
                 else:
-                    self._take(section, copier)
+                    self._take(section, writer)
             for section in graphs:
-                self._take(section, copier)
+                self._take(section, writer)
             if not self._kept:
                 open_directory(self._source, self._limits)  # raises what is wrong with the file
                 if self._lost:
                     raise self._first or error("mismatch", self._lost[0].reason)
-            copier.set_metadata(self._metadata | {KEY: self._summary()})
+            writer.set_metadata(self._metadata | {KEY: self._summary()})
         self._lost.sort(key=lambda lost: lost.offset)
         return Recovered(tuple(self._kept), tuple(self._lost), self._complete, self._digests)
 
@@ -146,7 +146,7 @@ class _Salvage:
             else:
                 yield found
 
-    def _take(self, section: Section, copier: _Copier) -> None:
+    def _take(self, section: Section, writer: Writer) -> None:
         """Copy a section, or note why it cannot be."""
         try:
             reason = self._why_not(section)
@@ -160,7 +160,7 @@ class _Salvage:
             leaf = bytes_leaf(section, self._checker.plugins, self._source)
             self._metadata, _ = parse_json(section, read_bytes(section, leaf))
         else:
-            copier.keep(section, self._source)
+            writer.copy(section, self._source)
         self._kept.append(section.label)
         if section.type in container.NAMED:
             self._checker.types[section.name] = section.type
@@ -202,19 +202,6 @@ class _Salvage:
         summary = {"kept": len(self._kept), "lost": names[:MAX_LISTED]}
         more = len(names) - MAX_LISTED
         return summary | {"more": more} if more > 0 else summary
-
-
-class _Copier(Writer):
-    """Writes sections as they are: only their heads are issued anew, for their new place."""
-
-    def keep(self, section: Section, source: Source) -> None:
-        """Copy a section of `source`."""
-        moved = section._replace(offset=self._offset)
-        self._emit(moved.head().ljust(moved.payload_offset - moved.offset, b"\0"))
-        for at in range(section.payload_offset, section.payload_end, CHUNK):
-            self._emit(source.read(at, min(CHUNK, section.payload_end - at)))
-        self._emit(bytes(moved.end - moved.payload_end))
-        self._sections.append(moved)
 
 
 def _reason(bad: NnpackError) -> str:

@@ -17,11 +17,10 @@ import nnpack
 from nnpack import encode, testing, writer
 from nnpack.abc import Codec
 from nnpack.codecs import CODECS
-from nnpack.encode import Payload
 from nnpack.transforms import TRANSFORMS
 from nnpack.writer import Writer
 from tests import assemble as a
-from tests.test_reader import KIND_FILE, Negative, names, one
+from tests.test_reader import KIND_FILE, Negative, one
 
 F32 = np.array([1.5, -0.0, np.nan], np.float32)
 RUNS = np.arange(200_000, dtype=np.uint32) // 1000
@@ -794,45 +793,6 @@ def test_a_private_id_is_not_written_without_its_name(what):
                 {"w": zeros}, planner=lambda _: plan, codecs={201: Named()}
             ),
         }[what]()
-
-
-def copied(data, **options):
-    """Copy the tensor `u` as it is."""
-    with nnpack.open(data) as reader:
-        section = reader["u"].section
-        payload = Payload(None)
-        payload.append(bytes(reader.source.read(section.payload_offset, section.payload_length)))
-        return written(
-            lambda file: (file.add("w", F32), file.copy("u", section, payload)), **options
-        )
-
-
-def test_a_tensor_that_nobody_understands_is_copied():
-    data = copied(UNKNOWN)
-    before, after = nnpack.open(UNKNOWN)["u"].section, nnpack.open(data)["u"].section
-    assert (after.body, after.alignment, after.payload_length) == (before.body, 5, 4)
-    assert data[after.payload_offset : after.payload_end] == b"abcd"
-    assert after.payload_offset % 32 == 0
-    taken = opened()
-    taken.add("u", F32)
-    with pytest.raises(ValueError, match="called 'u' already"):
-        taken.copy("u", before, Payload(None))
-
-
-def test_a_copy_needs_the_names_of_its_ids():
-    tree = a.node(a.DENSE, 200, (1,), a.stream([b"abcd"], transform=128, codecs=(201,)))
-    bound = {(3, 200): "a.b", (4, 128): "c.d", (5, 201): "e.f"}
-    data = a.assemble(
-        names(*((*key, name.encode()) for key, name in bound.items())), one(tree, b"abcd")
-    )
-    again = copied(data, bindings=bound)
-    assert nnpack.open(again).bindings == bound
-    assert nnpack.open(again)["u"].section.body == tree
-    for missing in bound:
-        with pytest.raises(
-            ValueError, match=rf"'u' has the private id {missing[1]}: pass its bindings"
-        ):
-            copied(data, bindings={key: name for key, name in bound.items() if key != missing})
 
 
 def test_tensors_of_files_are_written_as_values():

@@ -9,9 +9,8 @@ from nnpack import container, graph, reader
 from nnpack.abc import Node
 from nnpack.bindings import FIRST_PRIVATE, Bindings
 from nnpack.convert.model import Model, Options, Summary, blame, reported
-from nnpack.convert.source import Origin, Pipe, slices
+from nnpack.convert.source import Origin, Pipe
 from nnpack.convert.target import Target
-from nnpack.encode import Payload
 from nnpack.errors import error
 from nnpack.reader import Reader
 from nnpack.sections import check_stored
@@ -101,17 +100,15 @@ def write(model: Model, target: Target, options: Options, summary: Summary) -> N
         bindings=model.bindings,
     ) as writer:
         for item in reported(model.items, model.total, options.progress):
-            _add(writer, item, options, summary, model.bindings)
+            _add(writer, item, summary, model.bindings)
     summary.root = writer.root
 
 
-def _add(
-    writer: Writer, item: Item, options: Options, summary: Summary, bindings: Bindings
-) -> None:
+def _add(writer: Writer, item: Item, summary: Summary, bindings: Bindings) -> None:
     match item.type:
         case "tensor":
             with blame(item.name):
-                _add_tensor(writer, item, options, bindings)
+                _add_tensor(writer, item, bindings)
             summary.tensors += 1
         case "alias":
             writer.add_alias(item.name, item.value)
@@ -127,26 +124,22 @@ def _add(
             writer.set_metadata({k: v for k, v in item.value.items() if k not in unknown})
 
 
-def _add_tensor(writer: Writer, item: Item, options: Options, bindings: Bindings) -> None:
+def _add_tensor(writer: Writer, item: Item, bindings: Bindings) -> None:
     value = item.value
     if isinstance(value, Tensor) and not value.supported:
-        _copy(writer, item.name, value, options, bindings)
+        _copy(writer, item.name, value, bindings)
         return
     node: Node = value if isinstance(value, Node) else value.node
     writer.add(item.name, node)
 
 
-def _copy(writer: Writer, name: str, tensor: Tensor, options: Options, bindings: Bindings) -> None:
+def _copy(writer: Writer, name: str, tensor: Tensor, bindings: Bindings) -> None:
     """Copy the bytes of a tensor that cannot be decoded, once their checksums are right."""
-    section, source = tensor.section, tensor.source
     unbound = [key for key in tensor.head.ids() if key[1] >= FIRST_PRIVATE and key not in bindings]
     if unbound:
         raise error(
             "unsupported",
             f"the private id {unbound[0][1]} has no name here: convert a file, not a pipe",
         )
-    check_stored(section, tensor.head, source)
-    with Payload(options.spool) as payload:
-        for piece in slices(source, section.payload_offset, section.payload_length):
-            payload.append(piece)
-        writer.copy(name, section, payload)
+    check_stored(tensor.section, tensor.head, tensor.source)
+    writer.copy(tensor.section, tensor.source, name)
