@@ -248,7 +248,9 @@ def recovered_lines(recovered: Recovered, target: str) -> Iterator[str]:
     for lost in recovered.lost:
         name = "something" if lost.name is None else printable(lost.name)
         yield f"  lost: {name} at byte {lost.offset}: {printable(lost.reason)}"
-    if not recovered.complete:
+    if recovered.displaced:
+        yield f"not taken: {recovered.displaced.text}"
+    elif not recovered.complete:
         yield "the directory is lost: what else the file held cannot be known"
     if recovered.digests:
         yield "digests are left out: the old root does not hold for the new file"

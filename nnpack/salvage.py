@@ -18,8 +18,8 @@ from nnpack.limits import DEFAULT_LIMITS, Limits
 from nnpack.reader import open_directory
 from nnpack.sections import bytes_leaf, parse_json, read_bytes
 from nnpack.source import Source, open_source
-from nnpack.walk import find_directory, read_head, walk
-from nnpack.writer import Writer
+from nnpack.walk import Displaced, displaced, find_directory, read_head, walk, why_not_open
+from nnpack.writer import Writer, is_key
 
 KEY: Final = "nnpack.salvaged"
 """What a salvaged file's metadata say about it."""
@@ -51,12 +51,15 @@ class Recovered:
         complete: whether kept and lost are all that the old file held; if its directory is lost
             and its chain is broken, nobody can know.
         digests: whether the old file had digests; they and its root are not those of the new one.
+        displaced: where the end of the old file would be whole, had nothing come in or gone
+            before it; None if it is in its place, or not there.
     """
 
     kept: tuple[str, ...]
     lost: tuple[Lost, ...]
     complete: bool
     digests: bool
+    displaced: Displaced | None = None
 
     @property
     def whole(self) -> bool:
@@ -72,6 +75,9 @@ def salvage(
     progress: Progress | None = None,
 ) -> Recovered:
     """Copy the sections of a damaged or truncated file that are whole to a new file.
+
+    A section is bound to its place (SPEC 5.2), so that no file inside a file is taken for its
+    host's sections: where bytes came in or went, nothing behind them is copied.
 
     If the directory is whole, it says what is a section and what the heads are. If not, the chain
     of inline heads does; where it breaks, the next head is looked for.
@@ -98,6 +104,7 @@ class _Salvage:
     def __init__(self, source: Source, limits: Limits, progress: Progress | None) -> None:
         self._source, self._limits = source, limits
         self._directory = find_directory(source, limits)
+        self._displaced = None if self._directory is not None else displaced(source, limits)
         self._end = _directory_offset(source)
         self._checker = Checker(source, limits, progress)
         self._tensors = self._checker.tensors = set[str]()
@@ -123,12 +130,21 @@ class _Salvage:
             for section in graphs:
                 self._take(section, writer)
             if not self._kept:
-                open_directory(self._source, self._limits)  # raises what is wrong with the file
-                if self._lost:
-                    raise self._first or error("mismatch", self._lost[0].reason)
+                self._give_up()
             writer.set_metadata(self._metadata | {KEY: self._summary()})
         self._lost.sort(key=lambda lost: lost.offset)
-        return Recovered(tuple(self._kept), tuple(self._lost), self._complete, self._digests)
+        return Recovered(
+            tuple(self._kept), tuple(self._lost), self._complete, self._digests, self._displaced
+        )
+
+    def _give_up(self) -> None:
+        """Raise what is wrong with a file of which nothing can be kept, if it is not just empty."""
+        try:
+            open_directory(self._source, self._limits)
+        except NnpackError as bad:
+            raise why_not_open(self._source, self._limits, bad) from None
+        if self._lost:
+            raise self._first or error("mismatch", self._lost[0].reason)
 
     def _found(self) -> Iterator[Section]:
         """Yield what may be sections of this file."""
@@ -158,7 +174,12 @@ class _Salvage:
             return
         if section.type == container.METADATA:
             leaf = bytes_leaf(section, self._checker.plugins, self._source)
-            self._metadata, _ = parse_json(section, read_bytes(section, leaf))
+            metadata, _ = parse_json(section, read_bytes(section, leaf))
+            for key in [key for key in metadata if not is_key(key)]:
+                del metadata[key]
+                reason = f"nnpack's key {key!a} is of a later version"
+                self._lost.append(Lost(section.label, section.offset, reason))
+            self._metadata = metadata
         else:
             writer.copy(section, self._source)
         self._kept.append(section.label)

@@ -41,6 +41,11 @@ OWN_KEYS: Final = ("nnpack.origin", "nnpack.salvaged")
 """Metadata keys that SPEC 12.1 defines."""
 
 
+def is_key(key: str) -> bool:
+    """Return whether metadata may have this key: those that begin with "nnpack." are reserved."""
+    return not key.startswith("nnpack.") or key in OWN_KEYS
+
+
 class Sink(Protocol):
     """What a file can be written to."""
 
@@ -218,7 +223,7 @@ class Writer:
         if not isinstance(mapping, Mapping):
             raise TypeError(f"metadata are a mapping, not {type(mapping).__name__}")
         jsontext.pack(dict(mapping))
-        foreign = [key for key in mapping if key.startswith("nnpack.") and key not in OWN_KEYS]
+        foreign = [key for key in mapping if not is_key(key)]
         if foreign:
             raise ValueError(f"the key {foreign[0]!a} is nnpack's: keys of yours begin otherwise")
         self._metadata = dict(mapping)

@@ -9,6 +9,7 @@ import pytest
 import nnpack
 from nnpack import container, testing
 from nnpack.limits import Limits
+from nnpack.render import recovered_lines
 from nnpack.salvage import Lost, salvage
 from nnpack.source import FileSource
 from nnpack.verify import verify
@@ -171,6 +172,44 @@ def test_heads_behind_a_break_are_found(run):
     assert [*new] == ["w", "v"]
     lost = Lost(None, start, "bad-layout: no section head here")
     assert (recovered.lost, recovered.complete) == ((lost,), False)
+
+
+@pytest.mark.parametrize("by", [3, 8, -1, -8])
+def test_what_is_not_in_its_place_is_told_and_not_taken(run, by):
+    at = heads(SMALL)["tokens"].payload_offset + 8
+    data = SMALL[:at] + bytes(by) + SMALL[at:] if by > 0 else SMALL[:at] + SMALL[at - by :]
+    recovered, new = run(data)
+    assert [*new] == ["w", "tied"]
+    assert recovered.displaced == (by, heads(SMALL)["(metadata)"].offset + by)
+    assert not recovered.complete
+    text = next(line for line in recovered_lines(recovered, "new") if line.startswith("not taken"))
+    assert "whole but not in their place" in text
+    assert run(SMALL[:-40])[0].displaced is None
+    assert run(SMALL)[0].displaced is None
+
+
+def test_a_file_that_is_displaced_as_a_whole_says_so(tmp_path):
+    data = SMALL[:16] + b"\n" + SMALL[16:]
+    with pytest.raises(nnpack.FormatError, match="behind byte 17 are whole but not in their place"):
+        salvage(data, tmp_path / "new")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_no_two_trailers_fool_it(run):
+    """The end of another file that follows is no displaced end of this one."""
+    other = testing.file_of({"evil": np.ones(4)})
+    recovered, new = run(SMALL + other)
+    assert [*new] == ["w", "v", "tied"] or {*new} == {"w", "v", "tied"}
+    assert recovered.whole
+
+
+def test_metadata_keys_of_a_later_version_are_lost(run):
+    data = a.assemble(W, a.text(a.METADATA, b"", b'{"a":1,"nnpack.later":2}'))
+    recovered, new = run(data)
+    assert recovered.kept == ("w", "(metadata)")
+    assert [lost.name for lost in recovered.lost] == ["(metadata)"]
+    assert "nnpack.later" in recovered.lost[0].reason
+    assert new.metadata["a"] == 1
 
 
 def test_the_first_of_two_sections_with_one_name_is_kept(run):

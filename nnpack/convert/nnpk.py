@@ -16,7 +16,7 @@ from nnpack.reader import Reader
 from nnpack.sections import check_stored
 from nnpack.sequential import Item, read_stream
 from nnpack.tensor import Tensor
-from nnpack.writer import OWN_KEYS, Writer
+from nnpack.writer import Writer, is_key
 
 
 @contextmanager
@@ -118,7 +118,7 @@ def _add(writer: Writer, item: Item, summary: Summary, bindings: Bindings) -> No
         case "blob":
             writer.add_blob(item.name, item.value)
         case _:
-            unknown = [k for k in item.value if k.startswith("nnpack.") and k not in OWN_KEYS]
+            unknown = [key for key in item.value if not is_key(key)]
             for key in unknown:
                 summary.lose("metadata key of a later version", key)
             writer.set_metadata({k: v for k, v in item.value.items() if k not in unknown})
