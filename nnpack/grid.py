@@ -106,12 +106,22 @@ class Grid:
         self.grid = grid_shape(shape, block)
         self.index, self.axis = index, axis
 
+    @property
+    def _row(self) -> tuple[int, int]:
+        """Elements and groups along the last axis."""
+        return (self.shape[-1], self.grid[-1]) if self.shape else (1, 1)
+
+    def span(self, start: int, stop: int) -> tuple[int, int]:
+        """Bound the groups of elements [start, stop), a range of the flattened grid."""
+        width, groups = self._row
+        first, last = self._grid_rows(start // width, -(-stop // width))
+        return first * groups, last * groups
+
     def window(self, start: int, stop: int, read: ReadGrid) -> Expand:
         """Read the grid values that elements [start, stop) need, and return how to expand them."""
-        width = self.shape[-1] if self.shape else 1
-        groups = self.grid[-1] if self.grid else 1
-        first, last = self._grid_rows(start // width, -(-stop // width))
-        values = read(first * groups, last * groups).reshape(-1, groups)
+        width, groups = self._row
+        low, high = self.span(start, stop)
+        first, values = low // groups, read(low, high).reshape(-1, groups)
 
         def expand(a: int, b: int) -> Array:
             row, end = a // width, -(-b // width)

@@ -174,25 +174,18 @@ class Codebook(Node):
         if self.vector_axis is not None:
             block[self.vector_axis] //= vector
         grid = Grid(self.indices.shape, tuple(block))
-        tables: list[tuple[int, Array]] = []
-
-        def groups(low: int, high: int) -> Array:
-            cells = read_range(self.table, low * entries * vector, high * entries * vector)
-            tables.append((low, cells.view(np.uint8).reshape((high - low) * entries, -1)))
-            return np.arange(low, high)
-
-        expand = grid.window(first, last, groups)
-        ((lowest, table),) = tables
+        lowest, highest = grid.span(first, last)
+        cells = read_range(self.table, lowest * entries * vector, highest * entries * vector)
+        rows = cells.view(np.dtype((np.void, vector * self.cell.itemsize)))
+        expand = grid.window(first, last, np.arange) if highest - lowest > 1 else None
         read = self.indices.window(first, last)
-        single = len(table) == entries
-        rows = table.view(np.dtype((np.void, table.shape[1]))).reshape(-1)
 
         def fill(a: int, b: int, out: Array) -> None:
             low, high = a // slab, -(-b // slab)
             codes = np.empty((high - low) * inner, self.indices.cell.numpy)
             read(low * inner, high * inner, codes)
             index = self._checked(codes)
-            if not single:
+            if expand:
                 group = expand(low * inner, high * inner) - lowest
                 index = group * entries + index
             found = _take(rows, index)
