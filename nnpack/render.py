@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 HEX: Final = 25
 """Width of the bytes of an explained field, and the mark that there are more."""
-EXAMPLES: Final = 3
-"""Names listed for one remark about a conversion."""
 _ESCAPED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories that can fool a terminal: controls, bidi and other invisible characters."""
 
@@ -167,6 +165,8 @@ def total_line(totals: Mapping[str, int], file_size: int | None) -> str:
 
 def remark_lines(summary: Summary) -> Iterator[str]:
     """Yield what a conversion changed and lost."""
+    from nnpack.convert.model import EXAMPLES
+
     for word, remarks in (("note", summary.notes), ("lost", summary.lost)):
         for what, names in remarks.items():
             more = f" and {len(names) - EXAMPLES:,} more" if len(names) > EXAMPLES else ""

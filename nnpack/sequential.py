@@ -79,19 +79,20 @@ def read_stream(
         NnpackError: what `nnpack.open` raises, or the directory tells another story than the
             sections that came before it.
     """
-    return _Stream(file, limits or DEFAULT_LIMITS, codecs, kinds).items()
+    return Stream(file, limits or DEFAULT_LIMITS, codecs, kinds).items()
 
 
-class _Stream:
-    """One pass over a file."""
+class Stream:
+    """One pass over a file; see `read_stream`."""
 
     def __init__(
         self,
         file: Pipe,
         limits: Limits,
-        codecs: Mapping[int, Codec] | None,
-        kinds: Mapping[Any, Any] | None,
+        codecs: Mapping[int, Codec] | None = None,
+        kinds: Mapping[Any, Any] | None = None,
     ) -> None:
+        """Begin with the next byte."""
         self._file, self._limits = file, limits
         self._given = split_plugins(codecs, kinds)
         self._plugins = Plugins(*self._given, {})
@@ -115,6 +116,10 @@ class _Stream:
             self._seen.append(section)
             if item:
                 yield item
+
+    def has(self, kind: int) -> bool:
+        """Return whether a section of a type has come by."""
+        return any(section.type == kind for section in self._seen)
 
     def _take(self, size: int, *, at_start: bool = False) -> bytes:
         """Read exactly so many bytes."""

@@ -104,6 +104,8 @@ def real(*args, **options):
             "is a blob, which has no slices",
         ),
         (Exit.USAGE, ["convert", "a.npz", "x.nnpk", "--profile", "tiny"], "tiny"),
+        (Exit.USAGE, ["convert", "a.npz", "x.nnpk", "--include", "W"], "there are 'w', 'b'"),
+        (Exit.USAGE, ["convert", "a.npz", "x.nnpk", "--exclude", "?"], "exclude='?' leaves no"),
         (Exit.USAGE, ["convert", "a.npz", "x.unknown"], "does not tell its format"),
         (Exit.UNREADABLE, ["info", "cut.nnpk"], "nnpk: truncated: "),
         (Exit.UNREADABLE, ["info", "foreign.txt"], "nnpack convert"),
@@ -415,7 +417,7 @@ def test_convert_between_pipes(folder):
     data = folder.joinpath("m.nnpk").read_bytes()
     result = run("convert", "-", "-", stdin=data)
     assert [*nnpack.open(result.stdout_bytes)] == [*nnpack.open(data)]
-    assert len(result.stderr.splitlines()) == 1 + 8 + 1
+    assert len(result.stderr.splitlines()) == 1 + 1 + 8 + 1  # a note, the table, the total
     result = run(
         "convert",
         "-",
@@ -433,6 +435,10 @@ def test_convert_names_what_is_lost(folder):
     result = run("convert", "m.nnpk", "m.npz", "--include", "[wqzpt]*")
     assert "nnpack: lost: blob: tokenizer.json\n" in result.stderr
     assert "nnpack: note: " in result.stderr
+    result = run("convert", "m.nnpk", "again.nnpk")
+    note = "nnpack: note: the digests of the source are left out; --digests makes new ones\n"
+    assert result.stderr == note
+    assert run("convert", "m.nnpk", "new.nnpk", "--digests").stderr == ""
 
 
 def test_salvage_lists_what_is_lost(folder):

@@ -3,6 +3,7 @@
 import io
 import itertools
 import os
+import re
 import threading
 
 import numpy as np
@@ -16,6 +17,7 @@ from nnpack.convert import FORMATS, convert, detect
 from nnpack.digest import logical_digest
 from nnpack.dtypes import BY_NAME
 from nnpack.nodes.dense import Dense
+from nnpack.source import BufferSource
 
 SOME = settings(
     max_examples=60, deadline=None, derandomize=True,
@@ -201,7 +203,6 @@ def test_digests_and_profile():
         ({"include": ["*.0.*", "flags"]}, {"layer.0.weight", "layer.0.bias", "flags"}),
         ({"exclude": ["layer.?.weight", "empty"]}, {"layer.0.bias", "flags"}),
         ({"include": ["layer*"], "exclude": ["*bias"]}, {"layer.0.weight", "layer.1.weight"}),
-        ({"include": ["Layer*"]}, set()),
     ],
 )
 @pytest.mark.parametrize("name", NAMES)
@@ -215,6 +216,48 @@ def test_include_and_exclude(files, name, options, wanted):
         assert done.tensors == len(wanted)
         assert {call[2] for call in calls} == wanted | {""}
         assert calls[-1][1] in {calls[-1][0], None}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            {"include": ["Layer*", "x"]},
+            "include='Layer*', include='x' leaves no tensor; there are 'layer.0.weight', 'layer.0",
+        ),
+        (
+            {"exclude": ["[lfe]*"]},
+            "there are 'layer.0.weight', 'layer.0.bias', 'layer.1.weight', ...",
+        ),
+        ({"include": ["f*"], "exclude": ["*s"]}, "include='f*', exclude='*s' leaves no tensor"),
+    ],
+)
+@pytest.mark.parametrize("target", NAMES)
+@pytest.mark.parametrize("name", NAMES)
+def test_globs_that_leave_nothing_are_a_mistake(files, name, target, options, says, tmp_path):
+    data = files[name].read_bytes()
+    for source in (files[name], io.BytesIO(data), Pipe(data)):
+        with pytest.raises(ValueError, match=re.escape(says)):
+            convert(source, tmp_path / "x", target_format=target, **options)
+        assert not [*tmp_path.iterdir()]
+
+
+def test_where_there_is_nothing_globs_have_nothing_to_leave(tmp_path):
+    empty = testing.file_of({})
+    assert run(empty, exclude=["*"])[1].tensors == 0
+    with pytest.raises(ValueError, match="include='w' leaves no tensor; there is none at all"):
+        run(empty, include=["w"])
+
+
+def test_digests_that_are_left_out_are_noted():
+    data = network(digests=True)
+    note = {"the digests of the source are left out; --digests makes new ones": []}
+    for source in (io.BytesIO(data), Pipe(data)):
+        assert convert(source, io.BytesIO(), target_format="nnpk").notes == note
+    for source in (io.BytesIO(data), Pipe(data)):
+        assert not convert(source, io.BytesIO(), target_format="nnpk", digests=True).notes
+    assert not run(network())[1].notes
+    assert not {*run(data, "npz", include=["flags"])[1].notes} & {*note}
 
 
 @pytest.mark.parametrize("target", NAMES)
@@ -405,9 +448,8 @@ def test_unknown_ancillary_sections_are_lost():
     out = io.BytesIO()
     with nnpack.Writer(out) as writer:
         writer.add("a", np.zeros(3))
-        section = nnpack.container.Section(99, 1, "", 3, writer._offset, 0, bytes(8))
-        writer._emit(section.head())
-        writer._sections.append(section)
+        section = nnpack.container.Section(99, 1, "", 3, 0, 0, bytes(8))
+        writer.copy(section, BufferSource(b""))
     copy, summary = run(out.getvalue())
     assert summary.lost == {"ancillary section of unknown type": [""]}
     assert copy == testing.file_of({"a": np.zeros(3)})

@@ -446,3 +446,39 @@ def test_limits():
         with pytest.raises(nnpack.LimitError, match=name):
             run(data, limits=limits)
     run(data, limits=nnpack.Limits(memory=160_000))
+
+
+def test_what_is_excluded_may_be_of_any_type():
+    data = saved(w=np.float32([1]), text=np.array(["ab"]), raw=np.array([b"ab"]))
+    for name in ("text", "raw"):
+        with pytest.raises(nnpack.UnsupportedError, match=f"no numbers; exclude it in '{name}'"):
+            run(data, include=["w", name])
+    out, _ = run(data, exclude=["text", "raw"])
+    assert [*tensors(out)] == ["w"]
+    out, _ = run(data, include=["w"])
+    assert [*tensors(out)] == ["w"]
+    objects = io.BytesIO()
+    np.savez(objects, w=np.float32([1]), o=np.array([{}, None], object))
+    with pytest.raises(nnpack.UnsupportedError, match="pickle, which is never read; exclude it"):
+        run(objects.getvalue())
+    assert [*tensors(run(objects.getvalue(), exclude=["o"])[0])] == ["w"]
+    odd = zipped(("w.npy", member()), ("notes.txt", b"hello"))
+    assert [*tensors(run(odd, exclude=["*.txt"])[0])] == ["w"]
+
+
+@pytest.mark.parametrize("target", ["nnpk", "npz"])
+def test_lost_orders_are_noted(target):
+    square = np.arange(6, dtype=np.float32).reshape(2, 3)
+    data = saved(
+        w=square,
+        b=square.astype(">f4"),
+        c=np.array([1, 2], ">i2"),
+        f=np.asfortranarray(square),
+        left=np.asfortranarray(square),
+        flat=np.asfortranarray(np.ones((1, 3))),
+    )
+    _, summary = run(data, target, exclude=["left"])
+    assert summary.notes == {
+        "big-endian, written little-endian": ["b", "c"],
+        "in Fortran order, written in C order": ["f"],
+    }

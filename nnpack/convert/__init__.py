@@ -13,20 +13,20 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Final, Protocol, cast
 
 from nnpack import container
-from nnpack.convert.model import Model, Options, Progress, Summary
+from nnpack.convert.model import Model, Options, Progress, Summary, Wanted
 from nnpack.convert.source import Origin, Pipe
 from nnpack.convert.target import Target, folder_of
 from nnpack.errors import error
 from nnpack.limits import DEFAULT_LIMITS, Limits
+from nnpack.sequential import Item
 
 __all__ = ["FORMATS", "Format", "Summary", "convert", "detect"]
 
@@ -153,7 +153,7 @@ def convert(
     Raises:
         NnpackError: the source is damaged, or holds what the target cannot.
         FileExistsError: the target exists, and `overwrite` is not set.
-        ValueError: an option that cannot be.
+        ValueError: an option that cannot be, or globs that leave no tensor.
     """
     written = _target_format(target, target_format)
     if digests and written != "nnpk":
@@ -163,8 +163,9 @@ def convert(
     source, target = _standard(source, sys.stdin), _standard(target, sys.stdout)
     if isinstance(target, str | os.PathLike) and not overwrite and os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, "the target exists: overwrite=True", str(target))
+    want = Wanted(include, exclude)
     options = Options(
-        want=_wanted([*include], [*exclude]),
+        want=want,
         limits=limits or DEFAULT_LIMITS,
         profile=profile,
         digests=digests,
@@ -176,7 +177,7 @@ def convert(
         origin, read = _open(source, source_format, stack)
         summary = Summary(read, written)
         model = stack.enter_context(_module(read).read(origin, options, summary))
-        _module(written).write(model, target, options, summary)
+        _module(written).write(_checked(model, want), target, options, summary)
     return summary
 
 
@@ -204,12 +205,19 @@ def _standard(file: Any, stream: Any) -> Any:
     return stream.buffer if file == "-" else file
 
 
-def _wanted(include: list[str], exclude: list[str]) -> Callable[[str], bool]:
-    def want(name: str) -> bool:
-        inside = not include or any(fnmatchcase(name, glob) for glob in include)
-        return inside and not any(fnmatchcase(name, glob) for glob in exclude)
+def _checked(model: Model, want: Wanted) -> Model:
+    """Return the model whose items end with a check that some tensor was wanted.
 
-    return want
+    Most formats know all names before the first item; only a pipe tells them at its end.
+    """
+
+    def items() -> Iterator[Item]:
+        yield from model.items
+        want.check()
+
+    if model.total is not None:
+        want.check()
+    return replace(model, items=items())
 
 
 def _open(source: Any, name: str | None, stack: ExitStack) -> tuple[Origin, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from nnpack.errors import Invalid, NnpackError, error
@@ -14,6 +15,8 @@ from nnpack.sequential import Item
 Progress = Callable[[int, int | None, str], None]
 """progress(done, total, name): decoded bytes before tensor `name`, which is empty at the end."""
 
+EXAMPLES: Final = 3
+"""Names of tensors that a message lists."""
 ORIGIN: Final = "nnpack.origin"
 """The metadata key that says what tensors were in a foreign format (SPEC 12.1)."""
 
@@ -47,7 +50,8 @@ class Summary:
     Attributes:
         source_format, target_format: names of formats.
         tensors, aliases: how many were written.
-        notes: what changed its form but not its values -> names of tensors.
+        notes: what changed its form but not its values -> names of tensors; none if it is the
+            file that changed.
         lost: what the target has no place for -> names of tensors, sections or keys.
         root: of an nnpk target with digests.
     """
@@ -60,9 +64,11 @@ class Summary:
     lost: dict[str, list[str]] = field(default_factory=dict)
     root: str | None = None
 
-    def note(self, what: str, name: str) -> None:
-        """Record a change of form."""
-        self.notes.setdefault(what, []).append(name)
+    def note(self, what: str, name: str | None = None) -> None:
+        """Record a change of form, of one tensor or of the file."""
+        names = self.notes.setdefault(what, [])
+        if name is not None:
+            names.append(name)
 
     def lose(self, what: str, name: str) -> None:
         """Record a loss."""
@@ -85,6 +91,41 @@ class Model:
     total: int | None
     lasting: bool
     bindings: Mapping[tuple[int, int], str] = field(default_factory=dict)
+
+
+class Wanted:
+    """Decides which tensors are converted, and knows at the end whether there was one.
+
+    Globs that match nothing are a mistake: the caller hears of it before a file is made.
+    """
+
+    def __init__(self, include: Iterable[str], exclude: Iterable[str]) -> None:
+        """Take globs: of the tensors to convert, all if there are none, and of those left out."""
+        self._include, self._exclude = [*include], [*exclude]
+        self._some = False
+        self._examples: dict[str, None] = {}
+
+    def __call__(self, name: str) -> bool:
+        """Return whether a tensor of this name is converted."""
+        inside = not self._include or any(fnmatchcase(name, glob) for glob in self._include)
+        wanted = inside and not any(fnmatchcase(name, glob) for glob in self._exclude)
+        self._some |= wanted
+        if len(self._examples) <= EXAMPLES:
+            self._examples[name] = None
+        return wanted
+
+    def check(self) -> None:
+        """Raise ValueError if there are globs, and no tensor asked about was wanted."""
+        if self._some or not (self._include or (self._exclude and self._examples)):
+            return
+        globs = [f"include={glob!r}" for glob in self._include]
+        globs += [f"exclude={glob!r}" for glob in self._exclude]
+        names = [f"{name!a}" for name in self._examples]
+        there = ", ".join(names[:EXAMPLES]) + (", ..." if len(names) > EXAMPLES else "")
+        raise ValueError(
+            f"{', '.join(globs)} leaves no tensor; "
+            + (f"there are {there}" if names else "there is none at all")
+        )
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from nnpack.convert.target import Target
 from nnpack.errors import error
 from nnpack.reader import Reader
 from nnpack.sections import check_stored
-from nnpack.sequential import Item, read_stream
+from nnpack.sequential import Item, Stream
 from nnpack.tensor import Tensor
 from nnpack.writer import Writer, is_key
 
@@ -23,7 +23,7 @@ from nnpack.writer import Writer, is_key
 def read(origin: Origin, options: Options, summary: Summary) -> Iterator[Model]:
     """Open a file, or read a pipe in order."""
     if isinstance(origin, Pipe):
-        with closing(_in_order(origin, options)) as arriving:
+        with closing(_in_order(origin, options, summary)) as arriving:
             yield Model(_usable(arriving, options, summary), None, lasting=False)
         return
     with reader.open(origin, limits=options.limits, threads=options.threads) as file:
@@ -57,13 +57,16 @@ def _items(file: Reader, options: Options, summary: Summary) -> Iterator[Item]:
                 yield Item("blob", name, file.blobs[name])
             case container.METADATA:
                 yield Item("metadata", "", file.metadata)
+            case container.DIGESTS:
+                _drop_digests(options, summary)
             case kind if kind not in container.TYPE_NAMES:
                 summary.lose("ancillary section of unknown type", name)
 
 
-def _in_order(pipe: Pipe, options: Options) -> Generator[Item, None, None]:
+def _in_order(pipe: Pipe, options: Options, summary: Summary) -> Generator[Item, None, None]:
     """Yield sections as they arrive."""
-    for item in read_stream(pipe, limits=options.limits):
+    stream = Stream(pipe, options.limits)
+    for item in stream.items():
         if item.type not in {"tensor", "alias"} or options.want(item.name):
             if item.type == "alias" and not options.want(item.value):
                 raise error(
@@ -79,6 +82,14 @@ def _in_order(pipe: Pipe, options: Options) -> Generator[Item, None, None]:
                     section=item.name or f"({item.type})",
                 )
             yield item
+    if stream.has(container.DIGESTS):
+        _drop_digests(options, summary)
+
+
+def _drop_digests(options: Options, summary: Summary) -> None:
+    """Say that the digests and the root of the source are not those of the target."""
+    if summary.target_format == "nnpk" and not options.digests:
+        summary.note("the digests of the source are left out; --digests makes new ones")
 
 
 def _usable(items: Iterable[Item], options: Options, summary: Summary) -> Iterator[Item]:

@@ -1,9 +1,10 @@
 """NumPy's .npz: a ZIP archive of .npy members, read without pickle and without numpy.load.
 
 Big-endian arrays keep their values and Fortran-ordered ones their elements; both are written back
-little-endian and in C order. An .npz has no metadata, graphs or blobs. It has none of the types of
-ml_dtypes either: narrow integers are written as int8 and uint8 of the same values, the others as
-the unsigned integers that have their bits, and the way back reads what was written.
+little-endian and in C order, which the summary notes. An .npz has no metadata, graphs or blobs. It
+has none of the types of ml_dtypes either: narrow integers are written as int8 and uint8 of the same
+values, the others as the unsigned integers that have their bits, and the way back reads what was
+written.
 """
 
 from __future__ import annotations
@@ -55,23 +56,26 @@ class Header(NamedTuple):
 
 
 @contextmanager
-def read(origin: Origin, options: Options, summary: Summary) -> Iterator[Model]:  # noqa: ARG001
+def read(origin: Origin, options: Options, summary: Summary) -> Iterator[Model]:
     """Check the archive and the headers of its members; a pipe is spooled whole."""
     with random_access(origin, options.spool) as source:
         found: dict[str, tuple[Member, Header]] = {}
         for member in members(source, options.limits):
-            name, header = _described(source, member, options)
-            if options.want(name):
-                found[name] = member, header
+            name = member.name.removesuffix(SUFFIX)
+            if options.want(name):  # what is left out may be of a type that cannot be read
+                found[name] = member, (header := _described(source, member, name, options))
+                if header.swapped:
+                    summary.note("big-endian, written little-endian", name)
+                if header.fortran:
+                    summary.note("in Fortran order, written in C order", name)
         total = sum(count(h.shape) * h.cell.itemsize for _, h in found.values())
         lasting = all(m.method == STORED and not h.fortran for m, h in found.values())
         with closing(_items(found, source, options)) as items:
             yield Model(items, total, lasting)
 
 
-def _described(source: Source, member: Member, options: Options) -> tuple[str, Header]:
-    """Return a member's name as a tensor's, and its header, checked."""
-    name = member.name.removesuffix(SUFFIX)
+def _described(source: Source, member: Member, name: str, options: Options) -> Header:
+    """Return a member's header, checked, and that its name can be a tensor's."""
     with blame(name, member.offset):
         check_name(name)
         if name == member.name:
@@ -82,7 +86,7 @@ def _described(source: Source, member: Member, options: Options) -> tuple[str, H
         if header.size + size != member.size:
             raise Invalid("mismatch", f"{size} bytes are declared, {member.size} are there")
         options.limits.check_expansion(size, member.stored)
-    return name, header
+    return header
 
 
 def parse_header(data: bytes) -> Header:
@@ -127,8 +131,8 @@ def _dtype(text: str) -> tuple[DType, bool]:
     order, family, size = match.groups() if match else ("", "", "0")
     name = _FAMILIES.get(family, "") + ("" if family + size == "b1" else str(8 * int(size)))
     if name not in _NATIVE or (order == "|" and size != "1"):
-        what = "objects would need pickle, which is never read" if "O" in text else "unknown"
-        raise Invalid("unsupported", f"an array of dtype {text[:40]}: {what}")
+        what = "objects would need pickle, which is never read" if "O" in text else "no numbers"
+        raise Invalid("unsupported", f"an array of dtype {text[:40]}: {what}; exclude it")
     return named(name), order == ">"
 
 
