@@ -19,13 +19,13 @@ from nnpack.nodes.opaque import Opaque
 from nnpack.nodes.quantized import Quantized
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.sections import (
-    build,
     but_checksum,
     bytes_leaf,
     check_digests,
     check_names,
     check_zeros,
     is_one_block,
+    open_tree,
     parse_json,
     parse_payload,
     read_bytes,
@@ -160,9 +160,7 @@ class Checker:
             data = self.source.read(start, section.payload_length)
             check_crc(data, U32.unpack(section.body[-U32.size :])[0], start)
             return
-        root = parse_payload(section)
-        missing = self.plugins.unknown(root)
-        node = None if missing else build(section, root, self.plugins, self.source)
+        root, node, missing = open_tree(section, self.plugins, self.source)
         sound = yield from self._stored(section, root)
         if node is None:
             raise error("unsupported", f"this reader does not know {', '.join(missing)}")

@@ -65,6 +65,18 @@ def build(section: Section, root: NodeHead, plugins: Plugins, source: Source) ->
         raise bad.at(offset=section.offset, section=section.label) from None
 
 
+def open_tree(
+    section: Section, plugins: Plugins, source: Source
+) -> tuple[NodeHead, Node | None, list[str]]:
+    """Return the tree of a tensor section, its value, and what is unknown in it.
+
+    Where something is unknown here, the value is None.
+    """
+    root = parse_payload(section)
+    unknown = plugins.unknown(root)
+    return root, None if unknown else build(section, root, plugins, source), unknown
+
+
 def bytes_leaf(section: Section, plugins: Plugins, source: Source) -> Dense:
     """Return the leaf of bytes that the body of a graph, metadata, blob, ... section is."""
     root = parse_payload(section)

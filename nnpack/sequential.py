@@ -13,12 +13,12 @@ from nnpack.errors import error
 from nnpack.limits import DEFAULT_LIMITS, Limits
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.sections import (
-    build,
     bytes_leaf,
     check_digests,
     check_names,
     check_stored,
     directory_leaf,
+    open_tree,
     parse_json,
     parse_payload,
     read_bytes,
@@ -173,17 +173,17 @@ class Stream:
         payload = self._payload(section)
         if not section.payload_length and section.type not in container.TYPE_NAMES:
             return None
+        if section.type == container.TENSOR:
+            tree = open_tree(section, self._plugins, payload)
+            check_stored(section, tree[0], payload)
+            tensor = Tensor(section.name, payload, section, *tree, self._limits, _run)
+            return Item("tensor", section.name, tensor)
         root = parse_payload(section)
         check_stored(section, root, payload)
         unknown = self._plugins.unknown(root)
         if section.type not in container.TYPE_NAMES:
             return None
-        if section.type != container.TENSOR:
-            return self._leaf(section, payload, supported=not unknown)
-        node = None if unknown else build(section, root, self._plugins, payload)
-        name = section.name
-        tensor = Tensor(name, payload, section, root, node, unknown, self._limits, _run)
-        return Item("tensor", name, tensor)
+        return self._leaf(section, payload, supported=not unknown)
 
     def _leaf(self, section: Section, payload: BufferSource, *, supported: bool) -> Item | None:
         """Decode a section that is a leaf of bytes."""

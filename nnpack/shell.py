@@ -139,6 +139,8 @@ def _advice(bad: NnpackError, command: str | None, file: str) -> str:
 
 def _is_ours(file: str) -> bool:
     """Return whether a file at least begins as nnpack's do."""
+    if file == STANDARD:
+        return False
     from nnpack.container import MAGIC
     from nnpack.source import open_source
     from nnpack.walk import starts_chain
