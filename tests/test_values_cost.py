@@ -66,3 +66,20 @@ def test_a_cut_row_is_read_in_place():
     assert testing.same_bits(out, array.reshape(-1)[WIDE // 2 : WIDE // 2 + WIDE])
     assert value.overhead(5) == 5
     assert isinstance(value.members[0], Dense)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_long_vectors_are_not_all_had_at_once(axis):
+    rng = np.random.default_rng(axis)
+    table = rng.standard_normal((256, 64), np.float32)
+    indices = rng.integers(0, 256, (1000, 40), np.uint8)
+    value = nnpack.Codebook(table, indices, vector_axis=axis)
+    wanted = table[indices]
+    wanted = wanted.transpose(0, 2, 1) if axis == 0 else wanted
+    tensor = nnpack.open(testing.file_of({"w": value}, profile="raw"), threads=1)["w"]
+    assert value.nbytes > 5 << 20
+    assert peak(tensor.read) <= tensor.charge + (3 << 20)
+    assert testing.same_bits(tensor.read(), np.ascontiguousarray(wanted).reshape(value.shape))
+    flat, out = wanted.reshape(-1), np.empty(1_000_000, np.float32)
+    value.window(77, 1_000_077)(77, 1_000_077, out)
+    assert testing.same_bits(out, flat[77:1_000_077])

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 
-from nnpack.abc import Fill, Node, pieces, read_range
+from nnpack.abc import PIECE, Fill, Node, pieces, read_range
 from nnpack.dtypes import Array, DType, check_shape, check_unsigned, count, integers
 from nnpack.errors import Invalid
 from nnpack.grid import Grid, as_block, grid_shape, infer_block
@@ -162,8 +162,9 @@ class Codebook(Node):
 
     def overhead(self, wanted: int) -> int:
         """The tables that the grid may need whole, a share of the indices, and whole vectors."""
-        cells = min(self.size, wanted + 2 * self.grain)
-        return self._overhead_of_last(wanted) + cells * self.cell.itemsize
+        slab = self._inner * self.vector_length
+        cells = min(self.size, wanted + 2 * slab, max(slab, PIECE))
+        return self._overhead_of_last(wanted) + 2 * cells * self.cell.itemsize
 
     def window(self, start: int, stop: int) -> Fill:
         """Look indices up; a slab is the elements that one run of `inner` indices stands for."""
@@ -179,6 +180,7 @@ class Codebook(Node):
         rows = cells.view(np.dtype((np.void, vector * self.cell.itemsize)))
         expand = grid.window(first, last, np.arange) if highest - lowest > 1 else None
         read = self.indices.window(first, last)
+        step = max(1, PIECE // slab)
 
         def fill(a: int, b: int, out: Array) -> None:
             low, high = a // slab, -(-b // slab)
@@ -188,12 +190,17 @@ class Codebook(Node):
             if expand:
                 group = expand(low * inner, high * inner) - lowest
                 index = group * entries + index
-            found = _take(rows, index)
-            if inner > 1 and vector > 1:
-                found = found.view(np.uint8).reshape(high - low, inner, vector, -1)
-                found = np.ascontiguousarray(found.transpose(0, 2, 1, 3))
-            flat = found.reshape(-1).view(np.uint8).reshape((high - low) * slab, -1)
-            out.view(np.uint8).reshape(b - a, -1)[:] = flat[a - low * slab : b - low * slab]
+            # A range of indices stands for as many vectors: they are not all had at once.
+            for top in range(low, high, step):
+                end = min(top + step, high)
+                found = _take(rows, index[(top - low) * inner : (end - low) * inner])
+                if inner > 1 and vector > 1:
+                    found = found.view(np.uint8).reshape(end - top, inner, vector, -1)
+                    found = np.ascontiguousarray(found.transpose(0, 2, 1, 3))
+                flat = found.reshape(-1).view(np.uint8).reshape((end - top) * slab, -1)
+                left, right = max(a, top * slab), min(b, end * slab)
+                target = out[left - a : right - a].view(np.uint8).reshape(right - left, -1)
+                target[:] = flat[left - top * slab : right - top * slab]
 
         return fill
 
