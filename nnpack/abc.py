@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from nnpack.dtypes import Array, DType, count, named
+from nnpack.errors import error
 from nnpack.wire import Cursor
 
 Fill = Callable[[int, int, Array], None]
@@ -31,27 +32,47 @@ class Codec(ABC):
     def decode(self, data: memoryview, size: int) -> bytes | memoryview:
         """Return exactly `size` bytes, or raise `FormatError` for a stream that is not theirs."""
 
+    def decode_into(self, data: memoryview, out: memoryview) -> None:
+        """Fill `out`; a codec that needs no memory of its own for that says how."""
+        content = self.decode(data, len(out))
+        if len(content) != len(out):
+            raise error(
+                "bad-stream", f"the codec {self.name} gave {len(content)} bytes, not {len(out)}"
+            )
+        out[:] = content
+
 
 class Transform(ABC):
     """A block of cells to byte planes of known length and back (SPEC 10)."""
 
     id: ClassVar[int]
     name: ClassVar[str]
+    forms: ClassVar[int] = 1
+    """Ways to spell a block; if there are several, the first plane is raw and begins with which."""
 
     @abstractmethod
     def accepts(self, dtype: DType) -> bool:
         """Return whether cells of this type can be transformed."""
 
+    def max_parameter(self, dtype: DType) -> int:  # noqa: ARG002
+        """Return the greatest parameter for cells of this type."""
+        return 0
+
     @abstractmethod
-    def plane_lengths(self, cells: int, dtype: DType) -> list[int]:
+    def plane_lengths(
+        self, cells: int, dtype: DType, parameter: int = 0, form: int = 0
+    ) -> list[int]:
         """Return the bytes of each plane of a block of so many cells."""
 
     @abstractmethod
-    def split(self, cells: Array, dtype: DType) -> list[Array]:
-        """Return the planes, uint8 each, of a flat array in its memory type."""
+    def split(self, cells: Array, dtype: DType, parameter: int = 0) -> list[Array]:
+        """Return the planes, uint8 each, of a flat array in its memory type.
+
+        They may be the thread's scratch memory: the next call may change them.
+        """
 
     @abstractmethod
-    def join(self, planes: Sequence[Array], dtype: DType, out: Array) -> None:
+    def join(self, planes: Sequence[Array], dtype: DType, out: Array, parameter: int = 0) -> None:
         """Write the cells into `out`, flat and in its memory type."""
 
 

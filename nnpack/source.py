@@ -11,6 +11,7 @@ from threading import Lock
 from typing import IO, Any, Final
 
 from nnpack.errors import error
+from nnpack.scratch import scratch
 from nnpack.wire import U64
 
 WINDOW: Final = 1 << 18
@@ -36,6 +37,12 @@ class Source(ABC):
         """Return exactly so many bytes, or raise `TruncatedError`."""
         self._check(offset, size)
         return self._read(offset, size)
+
+    def borrow(self, offset: int, size: int) -> memoryview:
+        """Return bytes as `read` does, but valid only until the thread's next call."""
+        out = scratch("borrowed", size).data
+        self.read_into(offset, out)
+        return out
 
     def read_into(self, offset: int, out: memoryview) -> None:
         """Fill `out`, or raise `TruncatedError`."""
@@ -84,6 +91,10 @@ class BufferSource(Source):
         """Let go of the buffer; views of it live on."""
         super().close()
         self._data = memoryview(b"")
+
+    def borrow(self, offset: int, size: int) -> memoryview:
+        """Return bytes, which are never copied."""
+        return self.read(offset, size)
 
     def _read(self, offset: int, size: int) -> memoryview:
         return self._data[offset - self._offset : offset - self._offset + size]

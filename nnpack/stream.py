@@ -14,6 +14,7 @@ from nnpack.codecs import CODECS
 from nnpack.dtypes import Array, DType
 from nnpack.errors import NnpackError, error
 from nnpack.limits import MAX_BLOCK_LOG2, MAX_PLANE_BLOCK, MAX_PLANES, MIN_BLOCK_LOG2
+from nnpack.scratch import scratch
 from nnpack.source import Source
 from nnpack.wire import crc32, pad8, up8
 
@@ -105,10 +106,8 @@ class StreamHead:
         if any(data[_HEAD.size + planes : fixed]):
             raise error("bad-layout", "padding behind the codecs", offset=offset)
         table = np.frombuffer(data, "<u4", 2 * entries, fixed).reshape(-1, 2)
-        if shared + blocks and (
-            int(table[:, 0].max()) > MAX_PLANE_BLOCK or not int(table[:, 0].min())
-        ):
-            raise error("bad-value", "a stored length of 0 or above 8 MiB", offset=offset)
+        if len(table) and (int(table[:, 0].max()) > MAX_PLANE_BLOCK or not table[:shared, 0].all()):
+            raise error("bad-value", "a stored length above 8 MiB, or no table", offset=offset)
         return cls(
             transform,
             log2,
@@ -151,30 +150,43 @@ class Stream:
         planes = len(head.codecs)
         if not transform.accepts(dtype):
             raise error("bad-dtype", f"the transform {transform.name} of {dtype.name}")
-        whole = transform.plane_lengths(self.block, dtype)
-        if len(whole) != planes or head.transform_parameter:
+        parameter = head.transform_parameter
+        if parameter > transform.max_parameter(dtype) or planes != len(self._lengths(0)):
             raise error(
                 "bad-value",
-                f"{planes} planes, parameter {head.transform_parameter}: "
+                f"{planes} planes, parameter {parameter}: "
                 f"not what {transform.name} makes of {dtype.name}",
             )
+        if transform.forms > 1 and head.codecs[0] != RAW:
+            raise error("bad-value", f"the first plane of {transform.name} is coded")
         if dtype.itemsize << head.log2 > MAX_PLANE_BLOCK:
             raise error("bad-value", f"blocks of {self.block} {dtype.name} pass 8 MiB")
-        self._check_lengths(whole)
+        self._check_table()
 
-    def _check_lengths(self, whole: list[int]) -> None:
+    def _lengths(self, cells: int, form: int = 0) -> list[int]:
+        """Return the lengths of the planes of a block."""
+        return self.transform.plane_lengths(cells, self.dtype, self.head.transform_parameter, form)
+
+    def _check_table(self) -> None:
         """Check that nothing is stored in more bytes than it has, and raw planes in as many."""
         if not self.cells:
             return
-        stored = self.head.table[:, 0].reshape(-1, len(whole))
-        tail = self.transform.plane_lengths(self.cells % self.block or self.block, self.dtype)
-        codecs = self.head.codecs
-        for most, length, codec in zip(tail, stored[-1].tolist(), codecs, strict=True):
-            if length > most or (codec == RAW and length != most):
-                raise error("mismatch", f"a plane of {most} bytes stored in {length}")
-        raw = np.array(codecs) == RAW
-        if len(stored) > 1 and ((stored[:-1] > whole) | (raw & (stored[:-1] != whole))).any():
-            raise error("mismatch", f"a plane of {whole} bytes stored in another length")
+        stored = self.head.table[:, 0].reshape(-1, len(self.codecs))
+        raw = np.array(self.head.codecs) == RAW
+        last = self.cells % self.block or self.block
+        for rows, cells in ((stored[:-1], self.block), (stored[-1:], last)):
+            good = np.zeros(len(rows), np.bool_)
+            for form in range(self.transform.forms):
+                most = np.array(self._lengths(cells, form))
+                fits = (rows <= most) & (~raw | (rows == most)) & ((rows > 0) | (most == 0))
+                good |= fits.all(axis=1)
+            if not good.all():
+                lengths = rows[int(np.argmin(good))].tolist()
+                least = min(lengths) == 0 and all(self._lengths(cells))
+                raise error(
+                    "bad-value" if least else "mismatch",
+                    f"planes of {self._lengths(cells)} bytes stored in {lengths}",
+                )
 
     @property
     def grain(self) -> int:
@@ -226,43 +238,49 @@ class Stream:
         starts = self.head.starts[len(self.head.shared) :]
         first = index * planes
         at = self.start + int(starts[first])
-        lengths = self.head.table[first : first + planes, 0].tolist()
-        sums = self.head.table[first : first + planes, 1].tolist()
+        entries = self.head.table[first : first + planes].tolist()
         if self.head.is_raw and not self.dtype.packed:
             target = out.view(np.uint8).data
             self.source.read_into(at, target)
-            check_crc(target, sums[0], at)
+            check_crc(target, entries[0][1], at)
             return
-        end = int(starts[first + planes - 1]) + lengths[-1]
+        end = int(starts[first + planes - 1]) + entries[-1][0]
         if first + planes < len(self.head.table):
             end = int(starts[first + planes])
-        data = self.source.read(at, self.start + end - at)
-        sizes = self.transform.plane_lengths(len(out), self.dtype)
+        data = self.source.borrow(at, self.start + end - at)
         decoded: list[Array] = []
         position = 0
-        for codec, length, crc, size in zip(self.codecs, lengths, sums, sizes, strict=True):
+        for codec, (length, crc) in zip(self.codecs, entries, strict=True):
             stored = data[position : position + length]
-            check_crc(stored, crc, at + position)
-            gap = data[position + length : min(position + up8(length), len(data))]
-            if any(gap):
-                raise error(
-                    "bad-layout",
-                    "bytes between planes are not zero",
-                    offset=at + position + length,
-                )
             try:
-                plane = stored if length == size else codec.decode(stored, size)
+                check_crc(stored, crc, at + position)
+                if any(data[position + length : min(position + up8(length), len(data))]):
+                    raise error("bad-layout", "bytes between planes are not zero")
+                if not decoded:
+                    sizes = self._sizes(stored, len(out))
+                decoded.append(_plane(codec, stored, sizes[len(decoded)], len(decoded)))
             except NnpackError as bad:
                 raise bad.at(offset=at + position) from None
-            if len(plane) != size:
-                raise error(
-                    "bad-stream",
-                    f"the codec {codec.name} gave {len(plane)} bytes, not {size}",
-                    offset=at + position,
-                )
-            decoded.append(np.frombuffer(plane, np.uint8))
             position += up8(length)
-        self.transform.join(decoded, self.dtype, out)
+        self.transform.join(decoded, self.dtype, out, self.head.transform_parameter)
+
+    def _sizes(self, first: memoryview, cells: int) -> list[int]:
+        """Return the lengths of the planes of a block whose first one is stored so."""
+        form = first[0] if self.transform.forms > 1 else 0
+        if form >= self.transform.forms:
+            raise error("bad-value", f"form {form} of {self.transform.name}")
+        return self._lengths(cells, form)
+
+
+def _plane(codec: Codec, stored: memoryview, size: int, number: int) -> Array:
+    """Return a plane, which may be the thread's scratch memory."""
+    if len(stored) == size:
+        return np.frombuffer(stored, np.uint8) if size else np.empty(0, np.uint8)
+    if len(stored) > size or codec.id == RAW or not len(stored):
+        raise error("mismatch", f"a plane of {size} bytes stored in {len(stored)}")
+    plane = scratch(f"plane {number}", size)
+    codec.decode_into(stored, plane.data)
+    return plane
 
 
 def check_crc(

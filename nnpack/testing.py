@@ -15,7 +15,6 @@ import numpy as np
 from nnpack.abc import Node
 from nnpack.codecs import CODECS
 from nnpack.dtypes import BY_NAME, DTYPES, Array, DType, count, from_cells, to_cells
-from nnpack.encode import Plan
 from nnpack.nodes.codebook import Codebook
 from nnpack.nodes.concat import Concat
 from nnpack.nodes.constant import Constant
@@ -23,6 +22,7 @@ from nnpack.nodes.csr import Csr
 from nnpack.nodes.dense import Dense
 from nnpack.nodes.opaque import Opaque
 from nnpack.nodes.quantized import NAN_BITS, RESULTS, STEPS, Quantized
+from nnpack.profiles import Plan
 from nnpack.transforms import TRANSFORMS
 from nnpack.writer import Writer
 
@@ -293,11 +293,15 @@ def layouts(draw: st.DrawFn) -> Callable[[Dense], Plan]:
     order = draw(st.permutations([*TRANSFORMS]))
     picks = draw(st.lists(st.sampled_from([*CODECS]), min_size=8, max_size=8))
     log2 = draw(st.integers(10, 19))
+    room = draw(st.sampled_from([0, 1, 20, 255]))
 
     def plan(leaf: Dense) -> Plan:
         transform = next(t for t in map(TRANSFORMS.__getitem__, order) if t.accepts(leaf.cell))
         planes = len(transform.plane_lengths(1, leaf.cell))
-        return Plan(transform, tuple(CODECS[pick] for pick in picks[:planes]), log2)
+        codecs = [CODECS[pick] for pick in picks[:planes]]
+        if transform.forms > 1:
+            codecs[0] = CODECS[RAW]
+        return Plan(transform, tuple(codecs), log2, min(room, transform.max_parameter(leaf.cell)))
 
     return plan
 

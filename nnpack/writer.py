@@ -19,12 +19,14 @@ from nnpack.bindings import FIRST_PRIVATE, LAST_PRIVATE, SECTION_TYPE, pack_name
 from nnpack.codecs import CODECS
 from nnpack.container import Section, Trailer
 from nnpack.directory import pack_directory
-from nnpack.encode import PROFILES, Payload, Plan, choose, encode
+from nnpack.encode import encode
 from nnpack.errors import Invalid, located
 from nnpack.limits import MAX_DEPTH, MAX_HEAD, MAX_NODES, MAX_SECTIONS
 from nnpack.names import check_name, is_private_name
 from nnpack.nodes import KINDS
 from nnpack.nodes.dense import Dense, as_node
+from nnpack.payload import Payload
+from nnpack.profiles import PROFILES, Plan, choose
 from nnpack.sections import parse_payload
 from nnpack.source import CHUNK, ROOT_PREFIX, Source
 from nnpack.tensor import Tensor

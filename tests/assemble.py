@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 HEADER = b"\x89NNP\r\n\x1a\n" + struct.pack("<HHI", 1, 0, 0)
 TENSOR, GRAPH, METADATA, ALIAS, BLOB, NAMES, DIRECTORY, DIGESTS = range(1, 9)
 DENSE, CONSTANT, CSR, CODEBOOK, QUANTIZED, CONCAT, OPAQUE = range(1, 8)
-UINT8, UINT16, UINT32, FLOAT32 = 0x18, 0x19, 0x1A, 0x3A
+UINT8, UINT16, UINT32, INT8, FLOAT32, BFLOAT16 = 0x18, 0x19, 0x1A, 0x28, 0x3A, 0x49
 
 
 def up8(size):

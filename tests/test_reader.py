@@ -658,7 +658,7 @@ UNKNOWN = {
     "private kind": ((names((2, 200, b"org.example.kind")),), one(a.node(200, a.FLOAT32, (1,)), b""), "float32", "unknown(200)", "kind org.example.kind"),
     "dtype": ((), one(a.node(a.DENSE, 0x02, (1,), RAW4)), "unknown(0x02)", "dense", "dtype 2"),
     "private dtype": ((names((3, 255, b"a.b")),), one(a.node(a.DENSE, 255, (1,), RAW4)), "unknown(0xff)", "dense", "dtype a.b"),
-    "transform": ((), one(a.node(a.DENSE, a.FLOAT32, (1,), a.stream([bytes(4)], transform=3, parameter=9))), "float32", "dense", "transform 3"),
+    "transform": ((), one(a.node(a.DENSE, a.FLOAT32, (1,), a.stream([bytes(4)], transform=99, parameter=9))), "float32", "dense", "transform 99"),
     "private transform": ((names((4, 128, b"a.b")),), one(a.node(a.DENSE, a.FLOAT32, (1,), a.stream([bytes(4)], transform=128))), "float32", "dense", "transform a.b"),
     "codec": ((), one(a.node(a.DENSE, a.FLOAT32, (1,), a.stream([bytes(4)], codecs=(16,)))), "float32", "dense", "codec 16"),
     "codec with a shared table": ((), one(a.node(a.DENSE, a.FLOAT32, (1,), bytes([0, 18, 1, 0, 4, 0, 0, 0]) + SHARED + a.stream([bytes(4)])[8:]), b"abc" + bytes(9)), "float32", "dense", "codec 4"),

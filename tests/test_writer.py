@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import nnpack
-from nnpack import encode, testing, writer
+from nnpack import encode, profiles, testing, writer
 from nnpack.abc import Codec
 from nnpack.codecs import CODECS
 from nnpack.transforms import TRANSFORMS
@@ -676,7 +676,7 @@ def test_blocks():
         ("uint8", 1 << 30, 18),
         ("complex128", 1 << 27, 19),
     ):
-        assert encode.raw_plan(nnpack.dtypes.BY_NAME[dtype], cells).log2 == log2
+        assert profiles.raw_plan(nnpack.dtypes.BY_NAME[dtype], cells).log2 == log2
 
 
 class Lazy:

@@ -13,8 +13,8 @@ import numpy as np
 from nnpack import sequential
 from nnpack.abc import Fill
 from nnpack.dtypes import BYTE, Array, DType, from_cells, packed_size, unpack
-from nnpack.encode import SPOOL
 from nnpack.errors import error
+from nnpack.payload import SPOOL
 from nnpack.source import ObjectSource, Source, open_source
 
 PIECE: Final = 1 << 20

@@ -18,8 +18,8 @@ from nnpack.atomic import AtomicFile
 from nnpack.convert.model import Model, Options, Summary, blame
 from nnpack.convert.source import Stored
 from nnpack.dtypes import BYTE, Array
-from nnpack.encode import SPOOL
 from nnpack.nodes.dense import Dense
+from nnpack.payload import SPOOL
 from nnpack.sequential import Item
 from nnpack.source import ObjectSource
 from nnpack.writer import Sink

@@ -8,7 +8,8 @@ from nnpack.abc import Transform
 from nnpack.transforms.bytes import Bytes
 from nnpack.transforms.cells import Cells
 from nnpack.transforms.delta import Delta
+from nnpack.transforms.pair import Pair
 
 TRANSFORMS: Final[dict[int, Transform]] = {
-    transform.id: transform for transform in (Cells(), Bytes(), Delta())
+    transform.id: transform for transform in (Cells(), Bytes(), Delta(), Pair())
 }

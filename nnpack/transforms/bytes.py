@@ -23,23 +23,25 @@ class Bytes(Transform):
     id: ClassVar[int] = 1
     name: ClassVar[str] = "bytes"
 
-    def accepts(self, dtype: DType) -> bool:  # noqa: ARG002
+    def accepts(self, dtype: DType) -> bool:
         """Every type."""
         return True
 
-    def plane_lengths(self, cells: int, dtype: DType) -> list[int]:
+    def plane_lengths(
+        self, cells: int, dtype: DType, parameter: int = 0, form: int = 0
+    ) -> list[int]:
         """As many planes as a component has bytes."""
         size = component_size(dtype)
         return [cells * dtype.itemsize // size] * size
 
-    def split(self, cells: Array, dtype: DType) -> list[Array]:
+    def split(self, cells: Array, dtype: DType, parameter: int = 0) -> list[Array]:
         """Return the planes; a narrow cell is zero-extended."""
         if dtype.packed:
             return [to_cells(cells, dtype)]
         rows = cells.view(np.uint8).reshape(-1, component_size(dtype))
         return [np.ascontiguousarray(rows[:, k]) for k in range(rows.shape[1])]
 
-    def join(self, planes: Sequence[Array], dtype: DType, out: Array) -> None:
+    def join(self, planes: Sequence[Array], dtype: DType, out: Array, parameter: int = 0) -> None:
         """Write the cells."""
         if dtype.packed:
             if planes[0].size and planes[0].max() >> dtype.bits:

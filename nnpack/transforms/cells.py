@@ -17,21 +17,23 @@ class Cells(Transform):
     id: ClassVar[int] = 0
     name: ClassVar[str] = "cells"
 
-    def accepts(self, dtype: DType) -> bool:  # noqa: ARG002
+    def accepts(self, dtype: DType) -> bool:
         """Every type."""
         return True
 
-    def plane_lengths(self, cells: int, dtype: DType) -> list[int]:
+    def plane_lengths(
+        self, cells: int, dtype: DType, parameter: int = 0, form: int = 0
+    ) -> list[int]:
         """One plane."""
         return [packed_size(cells, dtype.bits)]
 
-    def split(self, cells: Array, dtype: DType) -> list[Array]:
+    def split(self, cells: Array, dtype: DType, parameter: int = 0) -> list[Array]:
         """Return the packed cells; whole bytes are not copied."""
         if dtype.packed:
             return [pack(to_cells(cells, dtype), dtype.bits)]
         return [cells.view(np.uint8)]
 
-    def join(self, planes: Sequence[Array], dtype: DType, out: Array) -> None:
+    def join(self, planes: Sequence[Array], dtype: DType, out: Array, parameter: int = 0) -> None:
         """Write the cells."""
         if dtype.packed:
             from_cells(unpack(planes[0], len(out), dtype.bits), dtype, out)

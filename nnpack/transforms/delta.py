@@ -22,11 +22,13 @@ class Delta(Transform):
         """Integers."""
         return dtype.is_integer
 
-    def plane_lengths(self, cells: int, dtype: DType) -> list[int]:
+    def plane_lengths(
+        self, cells: int, dtype: DType, parameter: int = 0, form: int = 0
+    ) -> list[int]:
         """As many planes as a cell has bytes."""
         return [cells] * dtype.itemsize
 
-    def split(self, cells: Array, dtype: DType) -> list[Array]:
+    def split(self, cells: Array, dtype: DType, parameter: int = 0) -> list[Array]:
         """Return the byte planes of the differences."""
         bits = to_cells(cells, dtype)
         steps = bits.copy()
@@ -36,7 +38,7 @@ class Delta(Transform):
         rows = steps.view(np.uint8).reshape(-1, dtype.itemsize)
         return [np.ascontiguousarray(rows[:, k]) for k in range(dtype.itemsize)]
 
-    def join(self, planes: Sequence[Array], dtype: DType, out: Array) -> None:
+    def join(self, planes: Sequence[Array], dtype: DType, out: Array, parameter: int = 0) -> None:
         """Write the running sums."""
         steps = np.empty(len(out), dtype.uint)
         rows = steps.view(np.uint8).reshape(-1, dtype.itemsize)
