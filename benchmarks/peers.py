@@ -41,6 +41,10 @@ class Peer(NamedTuple):
     load: Callable[[Path, Case, int], Arrays]
 
 
+PACKAGES = (
+    *("safetensors", "numpy", "h5py", "zstandard", "lz4"),
+    *("blosc2", "pcodec", "openzl", "zipnn"),
+)
 MISSING: list[str] = []
 
 
@@ -109,8 +113,7 @@ def peers() -> list[Peer]:
 
 def versions() -> str:
     """Return the versions of what is compared."""
-    names = ("safetensors", "numpy", "h5py", "zstandard", "lz4", "blosc2", "pcodec", "openzl", "zipnn")
-    return ", ".join(f"{name} {version(name)}" for name in names if name not in MISSING)
+    return ", ".join(f"{name} {version(name)}" for name in PACKAGES if name not in MISSING)
 
 
 def _safetensors() -> list[Peer]:
@@ -169,7 +172,8 @@ def _zstandard() -> list[Peer]:
     import zstandard
 
     params = zstandard.ZstdCompressionParameters.from_level(3, write_checksum=True)
-    coder, decoder = zstandard.ZstdCompressor(compression_params=params), zstandard.ZstdDecompressor()
+    coder = zstandard.ZstdCompressor(compression_params=params)
+    decoder = zstandard.ZstdDecompressor()
     return [
         buffers(
             "zstd 3",

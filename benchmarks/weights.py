@@ -36,13 +36,15 @@ def train() -> None:
 
     torch.manual_seed(0)
     text = torch.from_numpy(corpus())
-    layer = nn.TransformerEncoderLayer(
+    block = nn.TransformerEncoderLayer(
         WIDTH, HEADS, 4 * WIDTH, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
     )
     model = nn.ModuleDict({
         "token": nn.Embedding(SYMBOLS, WIDTH),
         "position": nn.Embedding(CONTEXT, WIDTH),
-        "layers": nn.TransformerEncoder(layer, LAYERS, nn.LayerNorm(WIDTH), enable_nested_tensor=False),
+        "layers": nn.TransformerEncoder(
+            block, LAYERS, nn.LayerNorm(WIDTH), enable_nested_tensor=False
+        ),
         "head": nn.Linear(WIDTH, SYMBOLS),
     })  # fmt: skip
     for name, weight in model.named_parameters():  # each of its own: copies would be duplicates

@@ -65,9 +65,10 @@ class NnpackError(Exception):
         return self
 
     def __str__(self) -> str:
-        place = [] if self.section is None else [f"in {self.section!a}"]
-        place += [] if self.offset is None else [f"at byte {self.offset}"]
-        return " ".join([f"{self.error_class}: {self.message}", *place])
+        place = [] if self.section is None else [f"section {self.section!a}"]
+        place += [] if self.offset is None else [f"byte {self.offset}"]
+        where = f" ({', '.join(place)})" if place else ""
+        return f"{self.error_class}: {self.message}{where}"
 
 
 class FormatError(NnpackError):

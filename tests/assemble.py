@@ -21,7 +21,13 @@ def node(kind, dtype, shape=(), parameters=b"", parts=(), *, role=0, **override)
     """One node; `override` replaces what follows from the rest: rank, count, plen, length."""
     parts = b"".join(parts)
     size = 16 + 8 * len(shape) + len(parameters) + len(parts)
-    fields = {"rank": len(shape), "count": None, "zeros": bytes(3), "plen": len(parameters), "length": size}
+    fields = {
+        "rank": len(shape),
+        "count": None,
+        "zeros": bytes(3),
+        "plen": len(parameters),
+        "length": size,
+    }
     fields |= override
     count = fields["count"]
     if count is None:
@@ -97,7 +103,9 @@ def assemble(*parts, header=HEADER, listing=None):
         unit = 1 << part.alignment
         out += bytes(-len(out) % unit) + part.payload
         out += bytes(-len(out) & 7)
-        seen = replace(part, **{k: v for k, v in part.listed.items() if k not in {"offset", "length"}})
+        seen = replace(
+            part, **{k: v for k, v in part.listed.items() if k not in {"offset", "length"}}
+        )
         length = part.listed.get("length", len(seen.payload))
         rows.append((part.listed.get("offset", offset), length, seen))
     columns = [struct.pack("<Q", len(rows))]

@@ -11,7 +11,12 @@ def read_random(data, **options):
         found = {}
         for name in reader:
             tensor = reader[name]
-            found[name] = (tensor.dtype, tensor.read().tobytes() if readable(tensor) else tensor.value().data.array.tobytes())
+            found[name] = (
+                tensor.dtype,
+                tensor.read().tobytes()
+                if readable(tensor)
+                else tensor.value().data.array.tobytes(),
+            )
         return found, reader.metadata, dict(reader.graphs), dict(reader.blobs), reader.aliases
 
 

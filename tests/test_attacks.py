@@ -23,7 +23,9 @@ def csr(counts, gaps, values, shape, row, **options):
     payload = b"".join(c.ljust(a.up8(len(c)), b"\0") for c in cells).rstrip(b"\0")
     size = a.up8(len(cells[0])) + a.up8(len(cells[1])) + len(cells[2])
     parameters = struct.pack("<QQ", row, 0)
-    return a.tensor("w", a.node(a.CSR, a.UINT8, shape, parameters, parts, **options), payload.ljust(size, b"\0"))
+    return a.tensor(
+        "w", a.node(a.CSR, a.UINT8, shape, parameters, parts, **options), payload.ljust(size, b"\0")
+    )
 
 
 def constant(shape, dtype=a.UINT8, role=0):
@@ -108,7 +110,9 @@ def test_a_section_that_only_the_directory_lacks_is_seen_by_both_readers():
     listed = a.assemble(first)
     start = int.from_bytes(one[-32:-24], "little")
     directory = listed[start + 72 : -32]
-    forged = a.finish(bytearray(two[:end]), directory[: int.from_bytes(listed[start + 48 : start + 56], "little")])
+    forged = a.finish(
+        bytearray(two[:end]), directory[: int.from_bytes(listed[start + 48 : start + 56], "little")]
+    )
     assert fault(forged, read_random) == "mismatch"
     assert fault(forged, read_sequential) == "mismatch"
 

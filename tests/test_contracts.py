@@ -211,11 +211,12 @@ ACCEPTED = {0: DTYPES, 1: DTYPES, 2: [t for t in DTYPES if t.name.startswith(("i
 
 
 def test_every_transform_has_its_formula():
-    assert TRANSFORMS.keys() == FORMULAS.keys()
+    """Those that have forms have theirs in test_transforms."""
+    assert {key for key, transform in TRANSFORMS.items() if transform.forms == 1} == {*FORMULAS}
     assert all(transform.id == key for key, transform in TRANSFORMS.items())
 
 
-@pytest.mark.parametrize("key", TRANSFORMS)
+@pytest.mark.parametrize("key", FORMULAS)
 def test_transform_is_its_formula_and_back(key):
     transform, rng = TRANSFORMS[key], np.random.default_rng(key)
     for dtype in DTYPES:
@@ -251,7 +252,7 @@ def test_packed_cells(name, cells, packed):
 
 @pytest.mark.parametrize("dtype", [t for t in DTYPES if t.bits < 8], ids=lambda t: t.name)
 def test_transform_refuses_bits_beyond_the_width(dtype):
-    for key in TRANSFORMS:
+    for key in FORMULAS:
         if dtype not in ACCEPTED[key]:
             continue
         for size in (1, 8, 9):

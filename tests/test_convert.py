@@ -309,7 +309,7 @@ def test_nothing_appears_after_an_error(tmp_path, target):
     data = bytearray(testing.file_of({"w": rng.integers(0, 256, 5000, np.uint8)}, profile="raw"))
     data[1000] ^= 1
     for source in (io.BytesIO(data), Pipe(bytes(data))):
-        with pytest.raises(nnpack.ChecksumError, match="in 'w'"):
+        with pytest.raises(nnpack.ChecksumError, match="section 'w'"):
             convert(source, path, overwrite=True)
     assert path.read_bytes() == b"old"
     assert [*tmp_path.iterdir()] == [path]
@@ -419,7 +419,7 @@ def test_unknown_kinds_are_copied():
         assert reader["a"].section.body == whole["a"].section.body
     damaged = bytearray(data)
     damaged[3000] ^= 1
-    with pytest.raises(nnpack.ChecksumError, match="in 'a'"):
+    with pytest.raises(nnpack.ChecksumError, match="section 'a'"):
         run(bytes(damaged))
 
 
@@ -427,7 +427,7 @@ def test_private_kinds_are_copied_with_their_names():
     data = unknown(Private, kinds={200: Private})
     copy, _ = run(data, profile="raw")
     assert copy == data
-    with pytest.raises(nnpack.UnsupportedError, match=r"not a pipe.* in 'a'"):
+    with pytest.raises(nnpack.UnsupportedError, match=r"not a pipe.*section 'a'"):
         convert(Pipe(data), io.BytesIO(), target_format="nnpk")
     out = io.BytesIO()
     convert(Pipe(unknown(Future)), out, target_format="nnpk", profile="raw")
@@ -437,9 +437,9 @@ def test_private_kinds_are_copied_with_their_names():
 @pytest.mark.parametrize("target", ["safetensors", "npz"])
 def test_unknown_kinds_are_unsupported(target):
     data = unknown(Private, kinds={200: Private})
-    with pytest.raises(nnpack.UnsupportedError, match=r"org\.example\.kind.* in 'a'"):
+    with pytest.raises(nnpack.UnsupportedError, match=r"org\.example\.kind.*section 'a'"):
         run(data, target)
-    with pytest.raises(nnpack.UnsupportedError, match="in 'a'"):
+    with pytest.raises(nnpack.UnsupportedError, match="section 'a'"):
         convert(Pipe(unknown(Future)), io.BytesIO(), target_format=target)
     run(data, target, exclude=["a"])
 
@@ -462,5 +462,5 @@ def test_broken_values_are_not_passed_on(target):
     gaps = good.gaps.array.copy()
     gaps[3] = 200
     good._set(gaps=Dense(gaps))
-    with pytest.raises(nnpack.FormatError, match=r"beyond its row's end.* in 'w'"):
+    with pytest.raises(nnpack.FormatError, match=r"beyond its row's end.*section 'w'"):
         run(testing.file_of({"w": good}), target)

@@ -33,7 +33,11 @@ class Run(Codec):
 PLUGIN = {200: Run()}
 OPTIONS = {"codecs": PLUGIN, "limits": nnpack.Limits(memory=1 << 24)}
 F32 = np.array([1.5, -0.0, np.nan, 2e-42], np.float32)
-GRAPH = {"inputs": ["x"], "outputs": ["y"], "nodes": [{"op": "Mul", "inputs": ["x", "w"], "outputs": ["y"]}]}
+GRAPH = {
+    "inputs": ["x"],
+    "outputs": ["y"],
+    "nodes": [{"op": "Mul", "inputs": ["x", "w"], "outputs": ["y"]}],
+}
 
 
 def plan(transform, codec, log2=10):
@@ -126,7 +130,15 @@ class Layout:
         head = int.from_bytes(data[self.directory + 8 : self.directory + 12], "little")
         self.listing = self.directory + head
         count = len(self.sections)
-        starts = [8, 8 + 8 * count, 8 + 16 * count, 8 + 20 * count, 8 + 22 * count, 8 + 24 * count, 8 + 26 * count]
+        starts = [
+            8,
+            8 + 8 * count,
+            8 + 16 * count,
+            8 + 20 * count,
+            8 + 22 * count,
+            8 + 24 * count,
+            8 + 26 * count,
+        ]
         self.columns = [self.listing + start for start in starts]
         self.names = self.listing + 8 + 27 * count
         joined = sum(len(s.name.encode()) + 1 for s in self.sections) - bool(count)
@@ -136,7 +148,14 @@ class Layout:
         """Yield (inline offset, directory offset, size) of what stands twice."""
         section = self.sections[row]
         at = section.offset
-        for field, column, size in ((16, 1, 8), (8, 2, 4), (4, 3, 2), (6, 4, 2), (12, 5, 2), (14, 6, 1)):
+        for field, column, size in (
+            (16, 1, 8),
+            (8, 2, 4),
+            (4, 3, 2),
+            (6, 4, 2),
+            (12, 5, 2),
+            (14, 6, 1),
+        ):
             yield at + field, self.columns[column] + row * size, size
         before = self.sections[:row]
         name = section.name.encode()
@@ -181,10 +200,15 @@ class Layout:
     @staticmethod
     def _head(data, offset, length, put):
         put(offset + 28, 0)
-        put(offset + 28, zlib.crc32(data[offset : offset + length], zlib.crc32(struct.pack("<Q", offset))))
+        put(
+            offset + 28,
+            zlib.crc32(data[offset : offset + length], zlib.crc32(struct.pack("<Q", offset))),
+        )
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name not in {"zstd", "planes", "delta", "private"}])
+@pytest.mark.parametrize(
+    "name", [name for name in FILES if name not in {"zstd", "planes", "delta", "private"}]
+)
 def test_flips_with_repaired_checksums_raise_only_our_errors(name):
     data = FILES[name]
     layout = Layout(data)
@@ -210,7 +234,9 @@ def test_coded_blocks_decode_to_their_size_or_raise_our_error(name):
         stream = reader["w"].node.source
         sizes = stream.transform.plane_lengths(stream.cells, stream.dtype)
         start = stream.start
-        for codec, size, length in zip(stream.codecs, sizes, stream.head.table[:, 0].tolist(), strict=True):
+        for codec, size, length in zip(
+            stream.codecs, sizes, stream.head.table[:, 0].tolist(), strict=True
+        ):
             stored = data[start : start + length]
             start += (length + 7) & -8
             for at in range(length):

@@ -312,7 +312,9 @@ def test_damage_in_one_block_is_raised_from_any_thread():
     for threads in (1, 4):
         reader = nnpack.open(data, threads=threads)
         assert reader["w"][:10].tolist() == BIG[:10].tolist()
-        with pytest.raises(nnpack.ChecksumError, match=r"bad-checksum: CRC-32 .* in 'w' at byte"):
+        with pytest.raises(
+            nnpack.ChecksumError, match=r"bad-checksum: CRC-32 .* \(section 'w', byte"
+        ):
             reader["w"].read()
         reader.close()
 
@@ -1545,7 +1547,7 @@ def test_faults_say_where_they_are():
         nnpack.open(data)["w"].read()
     bad = caught.value
     assert (bad.error_class, bad.section, bad.offset) == ("bad-checksum", "w", 96)
-    assert str(bad).endswith(f"{bad.message} in 'w' at byte 96")
+    assert str(bad).endswith(f"{bad.message} (section 'w', byte 96)")
     assert str(nnpack.NnpackError("bad-json", "x")) == "bad-json: x"
     for kind, base in ((nnpack.ChecksumError, nnpack.FormatError), (nnpack.FormatError, nnpack.NnpackError),
                        (nnpack.DigestError, nnpack.FormatError), (nnpack.TruncatedError, nnpack.FormatError)):  # fmt: skip

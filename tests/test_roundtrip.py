@@ -141,7 +141,8 @@ def test_many_blocks_of_every_dtype(name, log2):
             continue
         planes = len(transform.plane_lengths(1, dtype))
         for codec in testing.CODECS.values():
-            plan = testing.Plan(transform, (codec,) * planes, log2)
+            first = testing.CODECS[0] if transform.forms > 1 else codec
+            plan = testing.Plan(transform, (first, *[codec] * (planes - 1)), log2)
             tensor = nnpack.open(testing.file_of({"w": value}, planner=lambda _, p=plan: p))["w"]
             assert testing.same_bits(tensor.read(), value.array)
             assert testing.same_bits(

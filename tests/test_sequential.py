@@ -207,7 +207,9 @@ def test_fault(what):
 def test_a_stream_that_is_not_exhausted_says_nothing():
     stream = nnpack.read_stream(Pipe(ONE[:-40]))
     assert next(stream).value.read().tolist() == [1, 2]
-    with pytest.raises(nnpack.TruncatedError, match=r"the stream ends \d+ bytes early at byte \d+"):
+    with pytest.raises(
+        nnpack.TruncatedError, match=r"the stream ends \d+ bytes early \(byte \d+\)"
+    ):
         next(stream)
 
 

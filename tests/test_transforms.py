@@ -38,20 +38,25 @@ def by_the_formulas(planes, name, size, parameter):
     t = size % 64
     m = size - t
     h = m // 2
-    words = lambda data, k: [int.from_bytes(bytes(data[i : i + k]), "little") for i in range(0, len(data), k)]
+
+    def words(data, size):
+        return [
+            int.from_bytes(bytes(data[i : i + size]), "little") for i in range(0, len(data), size)
+        ]
+
+    def halves(high, low, w):
+        mask = 2 ** (w // 2) - 1
+        pairs = [*zip(high, low, strict=True)]
+        return [(a << w // 2) % 2**w ^ (b & mask) for a, b in pairs] + [
+            a ^ (b >> w // 2) for a, b in pairs
+        ]
+
+    def exponents(q, rest):
+        pairs = [*zip(words(q, 2), rest, strict=True)]
+        first = [(a << 7) % 2**16 ^ (b & 0x807F) for a, b in pairs]
+        return first + [(a >> 1) ^ (((b >> 8) | (b << 8) % 2**16) & 0x807F) for a, b in pairs]
+
     tail = words(control[4 + 12 * parameter :], width)
-
-    def halves(H, R, w):
-        low = 2 ** (w // 2) - 1
-        first = [(a << w // 2) % 2**w ^ (b & low) for a, b in zip(H, R, strict=True)]
-        return first + [a ^ (b >> w // 2) for a, b in zip(H, R, strict=True)]
-
-    def exponents(q, W):
-        Q = words(q, 2)
-        swapped = [(word >> 8) | (word << 8) % 2**16 for word in W]
-        first = [(a << 7) % 2**16 ^ (b & 0x807F) for a, b in zip(Q, W, strict=True)]
-        return first + [(a >> 1) ^ (b & 0x807F) for a, b in zip(Q, swapped, strict=True)]
-
     if name.startswith("float8"):
         return [hot[i] ^ 128 * (rest[i % (m // 8)] >> (8 * i // m) & 1) for i in range(m)] + tail
     if name in {"int8", "uint8", "float16"}:
@@ -67,7 +72,9 @@ def by_the_formulas(planes, name, size, parameter):
     if name == "bfloat16":
         return exponents(q, words(rest, 2)) + tail
     y = exponents(q, words(rest[:m], 2))
-    return halves([y[2 * j] + 2**16 * y[2 * j + 1] for j in range(h)], words(rest[m:], 4), 32) + tail
+    return (
+        halves([y[2 * j] + 2**16 * y[2 * j + 1] for j in range(h)], words(rest[m:], 4), 32) + tail
+    )
 
 
 @pytest.mark.parametrize("name", PAIRED)

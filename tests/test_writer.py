@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import nnpack
-from nnpack import encode, profiles, testing, writer
+from nnpack import encode, payload, profiles, testing, writer
 from nnpack.abc import Codec
 from nnpack.codecs import CODECS
 from nnpack.transforms import TRANSFORMS
@@ -98,7 +98,7 @@ def wide(parts):
 
 
 ERRORS = {
-    "profile": (lambda: opened(profile="small"), ValueError, r"no profile 'small'; there are raw, balanced"),
+    "profile": (lambda: opened(profile="small"), ValueError, r"no profile 'small'; there are raw, fast, balanced"),
     "alignment": (lambda: opened(alignment=48), ValueError, r"a power of two from 8 to 65536, not 48"),
     "alignment below": (lambda: opened(alignment=4), ValueError, r"not 4"),
     "alignment above": (lambda: opened(alignment=1 << 17), ValueError, r"not 131072"),
@@ -606,7 +606,7 @@ def test_profiles():
 CHOICES = {
     "ascending": (np.cumsum(NOISE, dtype=np.uint64), 2),
     "descending": (np.arange(30_000, 0, -3, dtype=np.int16), 2),
-    "weights": (np.random.default_rng(2).normal(size=50_000).astype(np.float32), 1),
+    "weights": (np.random.default_rng(2).normal(size=50_000).astype(np.float32), 3),
     "complex": (np.zeros(9999, np.complex128), 1),
     "small integers": (NOISE // 64, 0),
     "noise": (NOISE, 0),
@@ -700,7 +700,7 @@ def test_a_lazy_array_is_written_as_the_array_that_it_is():
 @pytest.mark.parametrize("limit", [0, 1000, 100_000, 300_000])
 def test_what_waits_on_disk_is_the_same(tmp_path, monkeypatch, limit):
     wanted = {profile: written(profile=profile) for profile in ("raw", "balanced")}
-    monkeypatch.setattr(encode, "SPOOL", limit)
+    monkeypatch.setattr(payload, "SPOOL", limit)
     for profile, data in wanted.items():
         assert written(profile=profile) == data
         assert testing.file_of({"w": Lazy(NOISE)}, profile=profile, threads=1) == testing.file_of(
@@ -714,7 +714,7 @@ def test_what_waits_on_disk_is_the_same(tmp_path, monkeypatch, limit):
 
 
 def test_what_waits_on_disk_is_closed_when_writing_fails(tmp_path, monkeypatch):
-    monkeypatch.setattr(encode, "SPOOL", 1000)
+    monkeypatch.setattr(payload, "SPOOL", 1000)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for refused in (2, 3, 4):

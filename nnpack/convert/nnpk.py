@@ -12,7 +12,6 @@ from nnpack.convert.model import Model, Options, Summary, blame, reported
 from nnpack.convert.source import Origin, Pipe
 from nnpack.convert.target import Target
 from nnpack.errors import error
-from nnpack.payload import Payload
 from nnpack.reader import Reader
 from nnpack.sections import check_stored
 from nnpack.sequential import Item, Stream
