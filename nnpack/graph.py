@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from nnpack.dtypes import BY_NAME
 from nnpack.errors import Invalid
@@ -17,7 +17,28 @@ _INFINITE: Final = 2.0**128 - 2.0**103
 """What rounds to a binary32 infinity, and all above it."""
 _INTEGER: Final = re.compile(r"-?[1-9][0-9]{15,18}")
 
-Check = Callable[[Any, str], None]
+PLACE: Final = 64
+"""Characters of a key that a message shows."""
+
+Check = Callable[[Any], None]
+
+
+class _WrongError(Exception):
+    """What is wrong, and the steps to its place, innermost first.
+
+    Each step is added on the way out: naming the place of all that is right would cost more than
+    the check.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.steps: list[str] = []
+
+    def under(self, step: str) -> Self:
+        """Add the step that led here."""
+        self.steps.append(step)
+        return self
 
 
 def check(value: Any) -> list[str]:
@@ -26,7 +47,10 @@ def check(value: Any) -> list[str]:
     Raises:
         Invalid: "bad-json", with the place of what is wrong.
     """
-    _GRAPH(value, "graph")
+    try:
+        _GRAPH(value)
+    except _WrongError as bad:
+        raise _wrong("".join(["graph", *reversed(bad.steps)]), bad.what) from None
     return [*dict.fromkeys(_free_names(value, (), "graph"))]
 
 
@@ -34,16 +58,20 @@ def _wrong(where: str, what: str) -> Invalid:
     return Invalid("bad-json", f"{where}: {what}")
 
 
-def _string(value: Any, where: str) -> None:
+def _key(key: str) -> str:
+    return "." + key[:PLACE] + "…" * (len(key) > PLACE)
+
+
+def _string(value: Any) -> None:
     if not isinstance(value, str):
-        raise _wrong(where, "a string is needed")
+        raise _WrongError("a string is needed")
 
 
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _integer(value: Any, where: str) -> None:
+def _integer(value: Any) -> None:
     """An integer of 64 bits; beyond ±(2^53 − 1) as a decimal string."""
     if _is_int(value):
         return
@@ -51,62 +79,71 @@ def _integer(value: Any, where: str) -> None:
         number = int(value)
         if abs(number) > MAX_JSON_INT and -(1 << 63) <= number < 1 << 63:
             return
-    raise _wrong(where, "an integer, as a decimal string beyond ±(2^53 − 1), is needed")
+    raise _WrongError("an integer, as a decimal string beyond ±(2^53 − 1), is needed")
 
 
-def _float(value: Any, where: str) -> None:
+def _float(value: Any) -> None:
     """A number; NaN and infinities as "0x" and the eight hex digits of their binary32 pattern."""
     if (_is_int(value) or isinstance(value, float)) and abs(value) < _INFINITE:
         return
     is_bits = isinstance(value, str) and _BITS.fullmatch(value)
     if is_bits and int(value, 16) & _EXPONENT == _EXPONENT:
         return
-    raise _wrong(where, 'a number, or "0x" and the digits of a NaN or infinity, is needed')
+    raise _WrongError('a number, or "0x" and the digits of a NaN or infinity, is needed')
 
 
-def _dtype(value: Any, where: str) -> None:
+def _dtype(value: Any) -> None:
     if not isinstance(value, str) or (value not in BY_NAME and value != "string"):
-        raise _wrong(where, f"{value!a} is no dtype")
+        raise _WrongError(f"{value!a} is no dtype")
 
 
-def _dimension(value: Any, where: str) -> None:
+def _dimension(value: Any) -> None:
     """A size, the name of a symbolic size, or null where it is unknown."""
     if not (_is_int(value) and value >= 0) and value is not None and not isinstance(value, str):
-        raise _wrong(where, "a size, a name or null is needed")
+        raise _WrongError("a size, a name or null is needed")
 
 
 def _list_of(item: Check) -> Check:
-    def check_list(value: Any, where: str) -> None:
+    def check_list(value: Any) -> None:
         if not isinstance(value, list):
-            raise _wrong(where, "a list is needed")
+            raise _WrongError("a list is needed")
         for index, element in enumerate(value):
-            item(element, f"{where}[{index}]")
+            try:
+                item(element)
+            except _WrongError as bad:
+                raise bad.under(f"[{index}]") from None
 
     return check_list
 
 
 def _map_of(item: Check) -> Check:
-    def check_map(value: Any, where: str) -> None:
+    def check_map(value: Any) -> None:
         if not isinstance(value, dict):
-            raise _wrong(where, "an object is needed")
+            raise _WrongError("an object is needed")
         for key, element in value.items():
-            item(element, f"{where}.{key}")
+            try:
+                item(element)
+            except _WrongError as bad:
+                raise bad.under(_key(key)) from None
 
     return check_map
 
 
 def _object(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Check:
-    def check_object(value: Any, where: str) -> None:
+    def check_object(value: Any) -> None:
         if not isinstance(value, dict):
-            raise _wrong(where, "an object is needed")
+            raise _WrongError("an object is needed")
         for key in required:
             if key not in value:
-                raise _wrong(where, f"{key} is missing")
+                raise _WrongError(f"{key} is missing")
         for key, element in value.items():
             item = required.get(key) or optional.get(key)
             if item is None:
-                raise _wrong(where, f"{key!a} is not a key of it")
-            item(element, f"{where}.{key}")
+                raise _WrongError(f"{key!a} is not a key of it")
+            try:
+                item(element)
+            except _WrongError as bad:
+                raise bad.under(_key(key)) from None
 
     return check_object
 
@@ -114,13 +151,16 @@ def _object(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Che
 def _one_of(forms: Mapping[str, Check], what: str) -> Check:
     """Check an object with one key, which tells what its value is."""
 
-    def check_one(value: Any, where: str) -> None:
+    def check_one(value: Any) -> None:
         if not isinstance(value, dict) or len(value) != 1:
-            raise _wrong(where, f"{what} is an object with one key")
+            raise _WrongError(f"{what} is an object with one key")
         ((key, content),) = value.items()
         if key not in forms:
-            raise _wrong(where, f"{key!a} is no {what}; there are {', '.join(forms)}")
-        forms[key](content, f"{where}.{key}")
+            raise _WrongError(f"{key!a} is no {what}; there are {', '.join(forms)}")
+        try:
+            forms[key](content)
+        except _WrongError as bad:
+            raise bad.under(_key(key)) from None
 
     return check_one
 
@@ -128,9 +168,9 @@ def _one_of(forms: Mapping[str, Check], what: str) -> Check:
 _TENSOR_TYPE: Final = _object({"dtype": _dtype}, {"shape": _list_of(_dimension)})
 
 
-def _type(value: Any, where: str) -> None:
+def _type(value: Any) -> None:
     is_tensor = isinstance(value, dict) and "dtype" in value
-    (_TENSOR_TYPE if is_tensor else _OTHER_TYPE)(value, where)
+    (_TENSOR_TYPE if is_tensor else _OTHER_TYPE)(value)
 
 
 _OTHER_TYPE: Final = _one_of(
@@ -144,8 +184,8 @@ _OTHER_TYPE: Final = _one_of(
 )
 
 
-def _subgraph(value: Any, where: str) -> None:
-    _GRAPH(value, where)
+def _subgraph(value: Any) -> None:
+    _GRAPH(value)
 
 
 _ATTRIBUTE: Final = _one_of(

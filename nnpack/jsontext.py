@@ -5,25 +5,29 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, Final
+
+import numpy as np
 
 from nnpack.errors import Invalid
 from nnpack.limits import MAX_JSON_DEPTH, MAX_JSON_INT
 
-# A string that does not end is one match too: looking again at each quote would take for ever.
-_STRUCTURE: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_WINDOW: Final = 1 << 16
+"""Bytes whose nesting is counted at once."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_ESCAPED_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _MAX_DIGITS: Final = len(str(MAX_JSON_INT)) + 1
 
 
 def parse(data: bytes | memoryview) -> dict[str, Any]:
     """Return the object that the bytes are in strict JSON; Invalid("bad-json") if they are not."""
+    data = bytes(data)
     try:
-        text = bytes(data).decode()
+        text = data.decode()
     except UnicodeDecodeError as bad:
         raise Invalid("bad-json", f"not UTF-8: {bad.reason}") from bad
-    _check_depth(text)
+    _check_depth(data)
     import json  # slow to import, and opening a file needs none
 
     try:
@@ -38,60 +42,96 @@ def parse(data: bytes | memoryview) -> dict[str, Any]:
         raise Invalid("bad-json", f"not JSON: {bad}") from bad
     if not isinstance(value, dict):
         raise Invalid("bad-json", "the JSON text is not an object")
-    if "\\u" in text:  # only an escape can make half a surrogate pair
-        check(value)
+    if _ESCAPED_SURROGATE.search(text):  # only an escape can make half a pair
+        _check_surrogates(json.dumps(value, ensure_ascii=False))
     return value
 
 
-def pack(value: dict[str, Any]) -> bytes:
+def pack(value: Any) -> bytes:
     """Return a JSON object as text; ValueError or TypeError if it cannot be strict JSON."""
-    check(value)
-    if not isinstance(value, dict):
-        raise TypeError(f"a JSON object is a dict, not {type(value).__name__}")
+    return dump(plain(value))
+
+
+def dump(value: dict[str, Any]) -> bytes:
+    """Return what `plain` returned as text."""
     import json
 
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
-def check(value: Any, depth: int = 1) -> None:
-    """Check that a value is one that strict JSON can hold."""
+def plain(value: Any) -> dict[str, Any]:
+    """Return a JSON object as a copy of plain dicts, lists, strings and numbers, checked.
+
+    Subclasses of these may say one thing when they are checked and another when they are
+    written: what is checked and written is the copy.
+
+    Raises:
+        ValueError, TypeError: it cannot be strict JSON.
+    """
+    if not isinstance(value, Mapping):
+        raise TypeError(f"a JSON object is a dict, not {type(value).__name__}")
+    return _plain_object(value, 1)
+
+
+def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise TypeError(f"JSON keys are strings, not {[*value]!r}")
-        _check_items([*value, *value.values()], depth)
-    elif isinstance(value, list | tuple):
-        _check_items(value, depth)
-    elif isinstance(value, str):
-        if _SURROGATE.search(value):
-            raise Invalid("bad-json", f"half a surrogate pair in {value!a}")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise Invalid("bad-json", f"JSON has no {value}")
-    elif isinstance(value, int):
-        if abs(value) > MAX_JSON_INT:
-            raise Invalid("bad-json", f"the integer {value} is beyond ±(2^53 − 1)")
-    elif value is not None:
-        raise TypeError(f"JSON has no {type(value).__name__}: {value!r}")
+        return _plain_object(value, depth)
+    if isinstance(value, list | tuple):
+        _check_level(depth)
+        return [_plain(item, depth + 1) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _check_surrogates(str.__str__(value))
+    if isinstance(value, float):
+        number = float.__pos__(value)
+        if not math.isfinite(number):
+            raise Invalid("bad-json", f"JSON has no {number}")
+        return number
+    if isinstance(value, int):
+        whole = int.__pos__(value)
+        if abs(whole) > MAX_JSON_INT:
+            raise Invalid("bad-json", f"the integer {whole} is beyond ±(2^53 − 1)")
+        return whole
+    raise TypeError(f"JSON has no {type(value).__name__}: {value!r}")
 
 
-def _check_items(items: Iterable[Any], depth: int) -> None:
+def _plain_object(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    pairs = [*value.items()]
+    if not all(isinstance(key, str) for key, _ in pairs):
+        raise TypeError(f"JSON keys are strings, not {[key for key, _ in pairs]!r}")
+    _check_level(depth)
+    return _object([(_plain(key, depth), _plain(item, depth + 1)) for key, item in pairs])
+
+
+def _check_level(depth: int) -> None:
     if depth > MAX_JSON_DEPTH:
         raise Invalid("bad-json", f"JSON nested more than {MAX_JSON_DEPTH} deep")
-    for item in items:
-        check(item, depth + 1)
 
 
-def _check_depth(text: str) -> None:
-    """Count the nesting before a recursive parser sees it."""
-    depth = 0
-    for match in _STRUCTURE.finditer(text):
-        mark = match.group()
-        if mark in "[{":
-            depth += 1
-            if depth > MAX_JSON_DEPTH:
-                raise Invalid("bad-json", f"JSON nested more than {MAX_JSON_DEPTH} deep")
-        elif mark in "]}":
-            depth -= 1
+def _check_surrogates(text: str) -> str:
+    half = _SURROGATE.search(text)
+    if half:
+        place = text[max(half.start() - 16, 0) : half.end() + 16]
+        raise Invalid("bad-json", f"half a surrogate pair in {place!a}")
+    return text
+
+
+def _check_depth(data: bytes) -> None:
+    """Count the nesting before a recursive parser sees it, as far as the text is JSON."""
+    if data.count(b"[") + data.count(b"{") <= MAX_JSON_DEPTH:
+        return
+    # Without escapes a string ends at the next quote.
+    marks = np.frombuffer(data.replace(b"\\\\", b"").replace(b'\\"', b""), np.uint8)
+    quotes, depth = 0, 0
+    for start in range(0, len(marks), _WINDOW):
+        window = marks[start : start + _WINDOW]
+        seen = np.cumsum(window == ord('"'), dtype=np.int64) + quotes
+        kind = window | 0x20  # [ and ] differ from { and } in this bit
+        steps = (kind == ord("{")).astype(np.int64) - (kind == ord("}"))
+        depths = np.cumsum(steps * (seen % 2 == 0)) + depth
+        _check_level(int(depths.max()))
+        quotes, depth = int(seen[-1]), int(depths[-1])
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

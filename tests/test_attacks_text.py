@@ -1,0 +1,115 @@
+"""Texts and files made to cost too much, or to be read in two ways."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import nnpack
+from nnpack import graph, jsontext
+
+
+def peak_of(action):
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+# JSON
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b'{"a":"' + b"x" * (1 << 20) + b'"' + b',"b":[]' * 33 + b"}", b'{"' + b'\\"' * (1 << 19)],
+    ids=["long string", "open string of escapes"],
+)
+def test_the_nesting_of_json_is_counted_in_little_memory(text):
+    assert peak_of(lambda: jsontext._check_depth(text)) < 4 << 20
+
+
+def opens(depth):
+    return b"[" * depth + b"]" * depth
+
+
+@pytest.mark.parametrize(
+    "before", [b"", b'"]", ', b'"\\"[", ', b'"\\\\", "[{",', b"[], " * 20_000, b'"\\\\\\"]",']
+)
+def test_the_nesting_of_json_is_counted_exactly(before):
+    assert jsontext.parse(b'{"a":[%b%b]}' % (before, opens(30)))
+    with pytest.raises(nnpack.errors.Invalid, match="nested more than 32 deep"):
+        jsontext.parse(b'{"a":[%b%b]}' % (before, opens(31)))
+
+
+def test_half_surrogates_are_found_wherever_they_are():
+    assert jsontext.parse(rb'{"a":["\ud83d\ude00","\\ud800"]}') == {"a": ["\U0001f600", "\\ud800"]}
+    for text in (rb'{"a":[{"\uDC00":1}]}', rb'{"a":["\ud83dx\ude00"]}'):
+        with pytest.raises(nnpack.errors.Invalid, match="half a surrogate pair"):
+            jsontext.parse(text)
+
+
+class Twice(dict):
+    def items(self):
+        return [("a", 1), ("a", 2)]
+
+
+class Small(int):
+    def __abs__(self):
+        return 0
+
+
+class Other(float):
+    def __repr__(self):
+        return "NaN"
+
+
+class Text(str):
+    __slots__ = ()
+
+    def __str__(self):
+        return "\ud800"
+
+
+def test_what_is_written_as_json_is_what_was_checked():
+    for value in ({"x": Twice(a=1)}, Twice(a=1), {"x": Small(1 << 80)}, {"x": Other("inf")}):
+        with pytest.raises(ValueError, match=r"twice|beyond|no inf"):
+            jsontext.pack(value)
+    kept = jsontext.plain({Text("k"): (Small(3), Other(-0.0), Text("t"), np.float64(0.5), True)})
+    assert repr(kept) == "{'k': [3, -0.0, 't', 0.5, True]}"
+    assert {type(item) for item in kept["k"]} == {int, float, str, bool}
+
+
+# Graphs
+
+
+class Key(str):
+    """A key that counts how often a message is made of it."""
+
+    __slots__ = ()
+    used = 0
+
+    def __format__(self, spec):
+        Key.used += 1
+        return super().__format__(spec)
+
+
+def attributes(**values):
+    node = {
+        "op": "",
+        "inputs": [],
+        "outputs": [],
+        "attributes": {Key(k): v for k, v in values.items()},
+    }
+    return {"inputs": [], "outputs": [], "nodes": [node]}
+
+
+def test_the_place_in_a_graph_is_made_only_for_a_message():
+    Key.used = 0
+    graph.check(attributes(key={"ints": [1] * 100}))
+    assert not Key.used
+    with pytest.raises(ValueError, match=r"^graph\.nodes\[0\]\.attributes\.key\.ints\[2\]: an int"):
+        graph.check(attributes(key={"ints": [1, 2, 0.5]}))
+    with pytest.raises(ValueError, match=r"\.attributes\.k{64}…\.ints: a list is needed"):
+        graph.check(attributes(**{"k" * 99: {"ints": 1}}))
