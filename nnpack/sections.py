@@ -13,6 +13,8 @@ from nnpack.dtypes import named
 from nnpack.errors import Invalid, NnpackError, error
 from nnpack.limits import MAX_SECTIONS, Limits
 from nnpack.nodes.dense import Dense
+from nnpack.nodes.opaque import Opaque
+from nnpack.nodes.quantized import Quantized
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.source import CHUNK, Source
 from nnpack.stream import CELLS, RAW, check_crc
@@ -75,6 +77,31 @@ def open_tree(
     root = parse_payload(section)
     unknown = plugins.unknown(root)
     return root, None if unknown else build(section, root, plugins, source), unknown
+
+
+def check_cost(section: Section, root: NodeHead, node: Node, limits: Limits) -> None:
+    """Check what checking a tensor's parts, or moving them to another file, costs.
+
+    Only pieces of it are held at a time; the elements of the root are not decoded, unless it is a
+    leaf.
+    """
+    parts = [*root.walk()] if root.stream else [*root.walk()][1:]
+    charge = sum(part.decoded_size for part in parts)
+    limits.check_expansion(charge, section.payload_length)
+    held = _held(node)
+    limits.check_request(held, held)
+
+
+def _held(node: Node) -> int:
+    """Return the bytes that checking a tree's contents holds: whole grains of what it reads."""
+    most = 0
+    for _, part in node.parts():
+        whole = isinstance(node, Quantized) and part is node.group_index
+        if not isinstance(node, Opaque):
+            cells = part.size if whole else min(part.grain, part.size)
+            most = max(most, cells * part.cell.itemsize)
+        most = max(most, _held(part))
+    return most
 
 
 def bytes_leaf(section: Section, plugins: Plugins, source: Source) -> Dense:

@@ -127,7 +127,9 @@ def _explained(bad: NnpackError, file: str) -> NnpackError:
 
 def _advice(bad: NnpackError, command: str | None, file: str) -> str:
     """Say what to do next."""
-    if isinstance(bad, UnsupportedError | LimitError):
+    if isinstance(bad, LimitError):
+        return "; limits are raised in Python, not here"
+    if isinstance(bad, UnsupportedError):
         return ""
     if not _is_ours(file):
         foreign = bad.error_class == "not-nnpack" and command != "convert"

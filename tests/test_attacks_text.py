@@ -1,5 +1,7 @@
 """Texts and files made to cost too much, or to be read in two ways."""
 
+import io
+import struct
 import tracemalloc
 
 import numpy as np
@@ -7,6 +9,15 @@ import pytest
 
 import nnpack
 from nnpack import graph, jsontext
+from nnpack.convert import convert
+from tests import assemble as a
+
+
+class Pipe:
+    """What can only be read in order."""
+
+    def __init__(self, data):
+        self.read = io.BytesIO(data).read
 
 
 def peak_of(action):
@@ -113,3 +124,72 @@ def test_the_place_in_a_graph_is_made_only_for_a_message():
         graph.check(attributes(key={"ints": [1, 2, 0.5]}))
     with pytest.raises(ValueError, match=r"\.attributes\.k{64}…\.ints: a list is needed"):
         graph.check(attributes(**{"k" * 99: {"ints": 1}}))
+
+
+# Conversion
+
+
+class Refusing:
+    """A target that nothing should be written to."""
+
+    def write(self, data):
+        raise AssertionError(f"{len(data)} bytes were written")
+
+
+def constant(shape, role=0):
+    return a.node(a.CONSTANT, a.UINT8, shape, bytes(8), role=role)
+
+
+def csr(elements, row_length):
+    """A csr of zeros that stores none of them; a leaf among its parts, so that it is not constant."""
+    rows = -(-elements // row_length)
+    parts = [constant((rows,), 1), constant((0,), 2), a.dense(a.UINT8, (0,), b"", role=3)]
+    return a.node(a.CSR, a.UINT8, (elements,), struct.pack("<QQ", row_length, 0), parts)
+
+
+EXPANDING = {
+    "constant": (constant((1 << 42,)), {}),
+    "constant and ratio": (constant((1 << 33,)), {}),
+    "one row": (csr(1 << 50, 1 << 50), {}),
+    "memory": (csr(1 << 20, 1 << 18), {"memory": 1 << 17}),
+}
+
+
+@pytest.mark.parametrize("target", ["safetensors", "npz"])
+@pytest.mark.parametrize("what", EXPANDING)
+@pytest.mark.parametrize("make", [io.BytesIO, Pipe], ids=["file", "pipe"])
+def test_conversion_keeps_the_limits(target, what, make):
+    tree, limits = EXPANDING[what]
+    data = a.assemble(a.tensor("w", tree))
+    with pytest.raises(nnpack.LimitError, match="pass limits="):
+        convert(make(data), Refusing(), target_format=target, limits=nnpack.Limits(**limits))
+
+
+def test_conversion_of_what_is_trusted():
+    data = a.assemble(a.tensor("w", constant((1 << 20,))))
+    small = {"expansion_bytes": 1 << 16, "expansion_ratio": 10}
+    with pytest.raises(nnpack.LimitError, match=r"pass limits=Limits\(expansion_bytes=1048576\)"):
+        convert(io.BytesIO(data), Refusing(), target_format="npz", limits=nnpack.Limits(**small))
+    out = io.BytesIO()
+    limits = nnpack.Limits(expansion_bytes=1 << 20, expansion_ratio=10)
+    convert(io.BytesIO(data), out, target_format="npz", limits=limits)
+    assert len(out.getvalue()) > 1 << 20
+
+
+@pytest.mark.parametrize("make", [io.BytesIO, Pipe], ids=["file", "pipe"])
+def test_conversion_charges_for_parts_before_it_walks_them(make):
+    data = a.assemble(a.tensor("w", csr(1 << 17, 1)))
+    with pytest.raises(nnpack.LimitError, match="tensor_bytes"):
+        convert(
+            make(data),
+            io.BytesIO(),
+            target_format="nnpk",
+            limits=nnpack.Limits(tensor_bytes=1 << 16),
+        )
+
+
+def test_keys_listed_twice_are_not_parsed_twice():
+    header = b'{"__metadata__":{"a":"[]","nnpack.json":"[\\"a\\",\\"a\\"]"}}'
+    data = struct.pack("<Q", len(header)) + header
+    with pytest.raises(nnpack.FormatError, match="lists a key twice"):
+        convert(io.BytesIO(data), io.BytesIO(), target_format="nnpk")

@@ -6,14 +6,13 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 
 from nnpack import container, graph, reader
-from nnpack.abc import Node
 from nnpack.bindings import FIRST_PRIVATE, Bindings
 from nnpack.convert.model import Model, Options, Summary, blame, reported
 from nnpack.convert.source import Origin, Pipe
 from nnpack.convert.target import Target
 from nnpack.errors import error
 from nnpack.reader import Reader
-from nnpack.sections import check_stored
+from nnpack.sections import check_cost, check_stored
 from nnpack.sequential import Item, Stream
 from nnpack.tensor import Tensor
 from nnpack.writer import Writer, is_key
@@ -111,15 +110,17 @@ def write(model: Model, target: Target, options: Options, summary: Summary) -> N
         bindings=model.bindings,
     ) as writer:
         for item in reported(model.items, model.total, options.progress):
-            _add(writer, item, summary, model.bindings)
+            _add(writer, item, options, summary, model.bindings)
     summary.root = writer.root
 
 
-def _add(writer: Writer, item: Item, summary: Summary, bindings: Bindings) -> None:
+def _add(
+    writer: Writer, item: Item, options: Options, summary: Summary, bindings: Bindings
+) -> None:
     match item.type:
         case "tensor":
             with blame(item.name):
-                _add_tensor(writer, item, bindings)
+                _add_tensor(writer, item, options, bindings)
             summary.tensors += 1
         case "alias":
             writer.add_alias(item.name, item.value)
@@ -135,13 +136,15 @@ def _add(writer: Writer, item: Item, summary: Summary, bindings: Bindings) -> No
             writer.set_metadata({k: v for k, v in item.value.items() if k not in unknown})
 
 
-def _add_tensor(writer: Writer, item: Item, bindings: Bindings) -> None:
+def _add_tensor(writer: Writer, item: Item, options: Options, bindings: Bindings) -> None:
     value = item.value
-    if isinstance(value, Tensor) and not value.supported:
+    if not isinstance(value, Tensor):
+        writer.add(item.name, value)
+    elif value.supported:
+        check_cost(value.section, value.head, value.node, options.limits)
+        writer.add(item.name, value.node)
+    else:
         _copy(writer, item.name, value, bindings)
-        return
-    node: Node = value if isinstance(value, Node) else value.node
-    writer.add(item.name, node)
 
 
 def _copy(writer: Writer, name: str, tensor: Tensor, bindings: Bindings) -> None:

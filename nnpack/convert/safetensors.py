@@ -224,6 +224,8 @@ def _restored(metadata: Any) -> dict[str, Any]:
         isinstance(key, str) and key in values for key in listed
     ):
         raise error("bad-json", f"{JSON_KEYS} is no list of keys", section=METADATA)
+    if len({*listed}) != len(listed):
+        raise error("bad-json", f"{JSON_KEYS} lists a key twice", section=METADATA)
     values |= {key: _parse_json(values[key]) for key in listed}
     for key in values:
         if key.startswith("nnpack.") and key not in listed:

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from nnpack.abc import Node, pieces
+from nnpack.abc import PIECE, Node, pieces
 from nnpack.atomic import AtomicFile
 from nnpack.convert.model import Model, Options, Summary, blame
 from nnpack.convert.source import Stored
@@ -22,6 +22,7 @@ from nnpack.nodes.dense import Dense
 from nnpack.payload import SPOOL
 from nnpack.sequential import Item
 from nnpack.source import ObjectSource
+from nnpack.tensor import Tensor
 from nnpack.writer import Sink
 
 Target = str | os.PathLike[str] | Sink
@@ -69,6 +70,16 @@ def folder_of(target: Target) -> str | None:
     return str(Path(os.path.realpath(target)).parent)
 
 
+def _check_cost(value: Any, node: Node, options: Options) -> None:
+    """Check what decoding all elements costs; some pieces are held at a time."""
+    if isinstance(value, Tensor):
+        options.limits.check_expansion(value.charge, value.stored_nbytes)
+    grain = math.lcm(node.grain, BYTE)
+    cells = min(grain * max(1, PIECE // grain) * options.threads, node.size)
+    held = cells * node.cell.itemsize + node.overhead(cells)
+    options.limits.check_request(held, held)
+
+
 def chunks(node: Node, threads: int) -> Iterator[Array]:
     """Yield the elements in order, in flat arrays; all but the last have a multiple of 8."""
     if not node.size:
@@ -105,6 +116,7 @@ def gathered(
             if kind == "tensor":
                 with blame(name):
                     node: Node = value if isinstance(value, Node) else value.node
+                    _check_cost(value, node, options)
                     if not isinstance(node, Dense):
                         summary.note(f"{node.name} written dense", name)
                     nodes[name] = node if model.lasting else _hold(node, held, options.threads)
