@@ -60,7 +60,7 @@ def dump(value: dict[str, Any]) -> bytes:
 
 
 def plain(value: Any) -> dict[str, Any]:
-    """Return a JSON object as a copy of plain dicts, lists, strings and numbers, checked.
+    """Return a JSON object as a copy of plain dicts, lists, tuples, strings and numbers, checked.
 
     Subclasses of these may say one thing when they are checked and another when they are
     written: what is checked and written is the copy.
@@ -78,7 +78,8 @@ def _plain(value: Any, depth: int) -> Any:
         return _plain_object(value, depth)
     if isinstance(value, list | tuple):
         _check_level(depth)
-        return [_plain(item, depth + 1) for item in value]
+        items = [_plain(item, depth + 1) for item in value]
+        return items if isinstance(value, list) else tuple(items)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from nnpack.container import Section, Trailer
 from nnpack.directory import pack_directory
 from nnpack.encode import encode
 from nnpack.errors import Invalid, located
+from nnpack.kept import checked
 from nnpack.limits import MAX_DEPTH, MAX_HEAD, MAX_NODES, MAX_SECTIONS
 from nnpack.names import check_name, is_private_name
 from nnpack.nodes import KINDS
@@ -29,12 +31,14 @@ from nnpack.payload import Payload
 from nnpack.profiles import PROFILES, Plan, choose
 from nnpack.sections import parse_payload
 from nnpack.source import CHUNK, ROOT_PREFIX, Source
+from nnpack.taps import Crc, Digests
 from nnpack.tensor import Tensor
 from nnpack.tree import CODEC, KIND, leaves, pack_tree
-from nnpack.wire import U64, crc32, up8, up_align
+from nnpack.wire import U64, up8, up_align
 
 DEFAULT_ALIGNMENT: Final = 64
 """A cache line, and the widest vector register."""
+_ALIGNMENTS: Final = {1 << n for n in range(3, 17)}
 SMALL_PAYLOAD: Final = 4096
 """Raw payloads below this are aligned to 8 only: padding would cost more than it gains."""
 
@@ -97,10 +101,12 @@ class Writer:
         bindings: Mapping[tuple[int, int], str] | None = None,
     ) -> None:
         """Begin the file."""
-        if profile not in PROFILES:
+        if profile not in [*PROFILES]:  # a list, because what is passed may have no hash
             raise ValueError(f"no profile {profile!r}; there are {', '.join(PROFILES)}")
-        if alignment is not None and alignment not in {1 << n for n in range(3, 17)}:
+        alignment = None if alignment is None else _whole("alignment", alignment)
+        if alignment is not None and alignment not in _ALIGNMENTS:
             raise ValueError(f"an alignment is a power of two from 8 to 65536, not {alignment}")
+        threads = None if threads is None else _whole("threads", threads)
         if threads is not None and threads < 1:
             raise ValueError(f"at least one thread is needed, not {threads}")
         self._profile, self._alignment = profile, alignment
@@ -110,14 +116,14 @@ class Writer:
         for key, bound in (bindings or {}).items():
             if self._bindings.setdefault(key, bound) != bound:
                 raise ValueError(f"{bound} and {self._bindings[key]} cannot both have id {key[1]}")
-        self._digests = _Digests() if digests else None
+        self._digests = Digests() if digests else None
         self._taps: list[Callable[[bytes | memoryview], None]] = []
         if self._digests:
             self._taps.append(self._digests.update)
         self._sections: list[Section] = []
         self._types: dict[str, int] = {}
         self._used: list[str] = []
-        self._metadata: dict[str, Any] | None = None
+        self._metadata: bytes | None = None
         self.root: str | None = None
         self._file: AtomicFile | None = None
         self._spool: str | None = None
@@ -209,9 +215,10 @@ class Writer:
         self._check_name(name)
         if not isinstance(value, Mapping):
             raise TypeError(f"a graph is a mapping, not {type(value).__name__}")
-        text = jsontext.pack(dict(value))
-        self._used += graph.check(dict(value))
-        self._bytes(container.GRAPH, name, text)
+        held = jsontext.plain(value)
+        used = graph.check(held)
+        self._bytes(container.GRAPH, name, jsontext.dump(held))
+        self._used += used
         self._types[name] = container.GRAPH
 
     def set_metadata(self, mapping: Mapping[str, Any]) -> None:
@@ -224,11 +231,11 @@ class Writer:
         self._check_open()
         if not isinstance(mapping, Mapping):
             raise TypeError(f"metadata are a mapping, not {type(mapping).__name__}")
-        jsontext.pack(dict(mapping))
-        foreign = [key for key in mapping if not is_key(key)]
+        held = jsontext.plain(mapping)
+        foreign = [key for key in held if not is_key(key)]
         if foreign:
             raise ValueError(f"the key {foreign[0]!a} is nnpack's: keys of yours begin otherwise")
-        self._metadata = dict(mapping)
+        self._metadata = jsontext.dump(held)
 
     def copy(self, section: Section, source: Source, name: str | None = None) -> None:
         """Write a section of an open file as it is; only its head is issued anew, for its place.
@@ -318,7 +325,7 @@ class Writer:
         if missing:
             raise ValueError(f"a graph uses {missing[0]!a}, which no node, input or tensor gives")
         if self._metadata is not None:
-            self._bytes(container.METADATA, "", jsontext.pack(self._metadata))
+            self._bytes(container.METADATA, "", self._metadata)
         root = None
         if self._digests:
             digests = self._digests.finish()
@@ -326,7 +333,7 @@ class Writer:
             self._taps = [root.update]
             leaf = Dense(np.frombuffer(digests, np.uint8).reshape(-1, 32))
             self._leaf_section(container.DIGESTS, "", leaf, "raw")
-        start, checksum = self._offset, _Crc(container.HEADER)
+        start, checksum = self._offset, Crc(container.HEADER)
         self._taps.append(checksum.update)
         listing = np.frombuffer(pack_directory(self._sections), np.uint8)
         self._leaf_section(container.DIRECTORY, "", Dense(listing), self._profile)
@@ -337,18 +344,15 @@ class Writer:
 
     def _emit(self, data: bytes | memoryview) -> None:
         """Write bytes, and show them to whoever counts or digests them."""
-        self._check_open()
         rest = memoryview(data).cast("B")
         self._offset += len(rest)
         for tap in self._taps:
             tap(rest)
-        self._failed = True  # until all is written
         while len(rest):
             count = self._write_out(rest)
             if count == 0:
                 raise OSError(errno.EIO, "the target takes no more bytes")
             rest = rest[len(rest) if count is None else count :]
-        self._failed = False
 
     def _section(
         self, kind: int, name: str, body: bytes, payload: Payload | None = None, alignment: int = 3
@@ -365,16 +369,15 @@ class Writer:
             raise ValueError(f"a file has fewer than {MAX_SECTIONS} sections")
         if section.head_length > MAX_HEAD:
             raise ValueError(f"the head of {section.name!a} passes 64 MiB: split the tensor")
+        self._check_open()
+        self._failed = True  # until all is written: half a section cannot be taken back
         self._emit(section.head())
         self._emit(bytes(section.payload_offset - self._offset))
-        try:
-            for chunk in chunks:
-                self._emit(chunk)
-        except BaseException:
-            self._failed = True  # what was read has an error, and the section is half written
-            raise
+        for chunk in chunks:
+            self._emit(chunk)
         self._emit(bytes(section.end - self._offset))
         self._sections.append(section)
+        self._failed = False
 
     def _bytes(self, kind: int, name: str, data: bytes) -> None:
         self._leaf_section(kind, name, Dense(np.frombuffer(data, np.uint8)), self._profile)
@@ -391,10 +394,14 @@ class Writer:
         return choose(self._profile, leaf)
 
     def _tensor(self, name: str, node: Node) -> None:
-        """Encode the leaves of a tree and write its section."""
+        """Write a tree's section."""
         _check_tree(node)
-        if not node.in_memory:
-            node.check()
+        # Even what is in memory: since it was built its arrays may have changed.
+        with checked(node, self._spool) as tree:
+            self._encoded(name, tree)
+
+    def _encoded(self, name: str, node: Node) -> None:
+        """Encode the leaves of a checked tree and write its section."""
         found = [*leaves(node)]
         plans = [self.plan(leaf) for leaf in found]
         raw = sum(leaf.nbytes for leaf, plan in zip(found, plans, strict=True) if plan.is_raw)
@@ -475,34 +482,9 @@ def private_names(
     return bindings
 
 
-class _Crc:
-    """A running CRC-32."""
-
-    def __init__(self, start: bytes) -> None:
-        self.value = int(crc32(start))
-
-    def update(self, data: bytes | memoryview) -> None:
-        self.value = int(crc32(data, self.value))
-
-
-class _Digests:
-    """SHA-256 of each MiB of what is written."""
-
-    def __init__(self) -> None:
-        self._done: list[bytes] = []
-        self._current, self._left = hashlib.sha256(), CHUNK
-
-    def update(self, data: bytes | memoryview) -> None:
-        rest = memoryview(data).cast("B")
-        while len(rest):
-            piece = rest[: self._left]
-            self._current.update(piece)
-            self._left -= len(piece)
-            rest = rest[len(piece) :]
-            if not self._left:
-                self._done.append(self._current.digest())
-                self._current, self._left = hashlib.sha256(), CHUNK
-
-    def finish(self) -> bytes:
-        last = [] if self._left == CHUNK else [self._current.digest()]
-        return b"".join(self._done + last)
+def _whole(name: str, value: int) -> int:
+    """Return an option as an int."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is a whole number, not {value!r}") from None

@@ -3,6 +3,7 @@
 import io
 import struct
 import tracemalloc
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import nnpack
 from nnpack import graph, jsontext
 from nnpack.convert import convert
+from nnpack.verify import verify
 from tests import assemble as a
 
 
@@ -88,7 +90,7 @@ def test_what_is_written_as_json_is_what_was_checked():
         with pytest.raises(ValueError, match=r"twice|beyond|no inf"):
             jsontext.pack(value)
     kept = jsontext.plain({Text("k"): (Small(3), Other(-0.0), Text("t"), np.float64(0.5), True)})
-    assert repr(kept) == "{'k': [3, -0.0, 't', 0.5, True]}"
+    assert repr(kept) == "{'k': (3, -0.0, 't', 0.5, True)}"
     assert {type(item) for item in kept["k"]} == {int, float, str, bool}
 
 
@@ -193,3 +195,145 @@ def test_keys_listed_twice_are_not_parsed_twice():
     data = struct.pack("<Q", len(header)) + header
     with pytest.raises(nnpack.FormatError, match="lists a key twice"):
         convert(io.BytesIO(data), io.BytesIO(), target_format="nnpk")
+
+
+# Writing
+
+
+class Lazy:
+    """An array that says something else from the second reading of a cell on."""
+
+    def __init__(self, first, later):
+        self.shape, self.dtype = first.shape, first.dtype
+        self.now, self.later, self.seen = first.copy(), later, 0
+
+    def __getitem__(self, key):
+        found = self.now[key].copy()
+        self.seen += found.size
+        self.now[key] = self.later[key]
+        return found
+
+
+def reading(make, **options):
+    """Write a value and read it back, checked in every way."""
+    out = io.BytesIO()
+    with nnpack.Writer(out, **options) as file:
+        make(file)
+    report = verify(out.getvalue())
+    assert report.verdict == "intact", report.faults
+    return nnpack.open(out.getvalue())
+
+
+@pytest.mark.parametrize("profile", ["raw", "balanced"])
+def test_arrays_that_change_after_a_value_is_built_are_checked_again(profile):
+    def changed(file):
+        codes = np.zeros(4, np.uint8)
+        value = nnpack.Codebook(np.float32([1, 2]), codes)
+        codes[:] = 9
+        with pytest.raises(ValueError, match="'w': an index of 9 into 2 entries"):
+            file.add("w", value)
+        counts = np.ones(2, np.uint8)
+        value = nnpack.Csr(counts, np.zeros(2, np.uint8), np.ones(2, np.float32), (2, 3))
+        counts[:] = 3
+        with pytest.raises(ValueError, match="'w': a count"):
+            file.add("w", value)
+        file.add("v", np.ones(2))
+
+    assert [*reading(changed, profile=profile)] == ["v"]
+
+
+def test_damaged_trees_of_constants_are_not_copied():
+    parts = [
+        a.node(a.CONSTANT, a.UINT8, (3,), b"\1" + bytes(7), role=1),
+        constant((0,), 2),
+        constant((0,), 3),
+    ]
+    tree = a.node(a.CSR, a.UINT8, (3, 2), struct.pack("<QQ", 2, 0), parts)
+    data = a.assemble(a.tensor("w", tree))
+    with pytest.raises(nnpack.FormatError, match="bad-index"):
+        convert(io.BytesIO(data), io.BytesIO(), target_format="nnpk")
+    with pytest.raises(nnpack.FormatError, match="bad-index"):
+        nnpack.Writer(io.BytesIO()).add("w", nnpack.open(data)["w"])
+
+
+@pytest.mark.parametrize("size", [5, 3 << 17])
+@pytest.mark.parametrize("profile", ["raw", "balanced"])
+def test_lazy_indices_are_read_once(size, profile):
+    good = (np.arange(size) % 3).astype(np.uint8)
+    codes = Lazy(good, good + np.uint8(9))
+    file = reading(
+        lambda f: f.add("w", nnpack.Codebook(np.float32([0, 1, 2]), codes)), profile=profile
+    )
+    assert file["w"].value().indices.array.tolist() == good.tolist()
+    assert codes.seen == size
+
+
+def test_lazy_counts_and_gaps_are_read_once():
+    counts, gaps = np.uint8([1, 0, 2]), np.uint8([2, 0, 1])
+    parts = Lazy(counts, counts + np.uint8(3)), Lazy(gaps, gaps + np.uint8(3))
+    value = nnpack.Csr(*parts, Lazy(np.float32([1, 2, 3]), np.float32([4, 5, 6])), (3, 4))
+    found = reading(lambda file: file.add("w", value))["w"].read()
+    assert (found != 0).tolist() == [
+        [False, False, True, False],
+        [False] * 4,
+        [True, False, True, False],
+    ]
+
+
+class Changing(Mapping):
+    """A graph at first, something else later."""
+
+    def __init__(self):
+        self.times = 0
+
+    def __iter__(self):
+        self.times += 1
+        return iter(["inputs", "outputs", "nodes", *(["bad"] if self.times > 1 else [])])
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, key):
+        return []
+
+
+def test_graphs_and_metadata_are_taken_once():
+    def write(file):
+        file.add_graph("g", Changing())
+        metadata = {"a": [1]}
+        file.set_metadata(metadata)
+        metadata["a"].append(float("nan"))
+
+    file = reading(write)
+    assert file.graphs["g"] == {"inputs": [], "outputs": [], "nodes": []}
+    assert file.metadata == {"a": [1]}
+
+
+@pytest.mark.parametrize("options", [{"alignment": 8.0}, {"alignment": "8"}, {"threads": 1.5}])
+def test_options_that_are_no_whole_numbers(options):
+    nnpack.Writer(io.BytesIO(), **{key: np.int64(8) for key in options}).add("w", np.ones(2))
+    with pytest.raises(TypeError, match=r"(alignment|threads) is a whole number, not"):
+        nnpack.Writer(io.BytesIO(), **options)
+    with pytest.raises(ValueError, match=r"no profile \['raw'\]"):
+        nnpack.Writer(io.BytesIO(), profile=["raw"])
+
+
+@pytest.mark.parametrize("at", range(5))
+def test_a_section_that_is_half_written_is_never_followed_by_another(at, monkeypatch):
+    file = nnpack.Writer(io.BytesIO())
+    emit, calls = file._emit, []
+
+    def fails(data):
+        calls.append(data)
+        if len(calls) == at + 1:
+            raise OSError("the spool cannot be read")
+        emit(data)
+
+    monkeypatch.setattr(file, "_emit", fails)
+    value = nnpack.Codebook(np.float32([1, 2]), np.zeros(2, np.uint8))
+    with pytest.raises(OSError, match="spool"):
+        file.add("w", value)
+    with pytest.raises(ValueError, match="a write failed: the file cannot be finished"):
+        file.add("v", value)
+    with pytest.raises(ValueError, match="a write failed"):
+        file.close()
