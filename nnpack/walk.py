@@ -180,7 +180,7 @@ def walk(source: Source, limits: Limits) -> Iterator[Section | NnpackError]:
         except NnpackError as bad:
             yield bad
             broken = True
-            following = _end_of_bad_head(source, at) or finder.next_head(at + 8)
+            following = finder.end_of_bad_head(at) or finder.next_head(at + 8)
             if following is None:
                 return
             at = following
@@ -194,42 +194,56 @@ def walk(source: Source, limits: Limits) -> Iterator[Section | NnpackError]:
             return
 
 
-def _end_of_bad_head(source: Source, at: int) -> int | None:
-    """Return where a section ends whose head breaks a rule, if its checksum says it was meant."""
-    try:
-        fixed = bytes(source.read(at, container.HEAD_SIZE))
-        length = container.head_lengths(fixed, at)
-        head = bytes(source.read(at, length))
-    except NnpackError:
-        return None
-    alignment, payload, crc = _EXTENT.unpack_from(fixed, _EXTENT_AT)
-    if container.head_crc(at, head) != crc:
-        return None
-    alignment = min(alignment, container.MAX_ALIGNMENT_LOG2)
-    return Section(0, 0, "", alignment, at, payload, head[container.HEAD_SIZE :]).end
-
-
 class Finder:
-    """Looks for heads at multiples of 8, within a budget."""
+    """Looks for heads at multiples of 8, within a budget of bytes that may be looked at in vain."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._budget = MAX_HEAD + SCAN_BUDGET * source.size
 
+    def spend(self, size: int) -> bool:
+        """Count what looking at a possible head of so many bytes costs; False: no more is left."""
+        self._budget -= TRIAL + size
+        return self._budget >= 0
+
     def next_head(self, start: int) -> int | None:
         """Return where the next head stands whose checksum is right there."""
         for at in _syncs(self._source, start):
+            length = self._length(at)
+            if not self.spend(length or 0):
+                return None
+            if length is None:
+                continue
             try:
-                fixed = bytes(self._source.read(at, container.HEAD_SIZE))
-                self._budget -= TRIAL
-                self._budget -= container.head_lengths(fixed, at)
-                if self._budget < 0:
-                    return None
                 read_head(self._source, at)
             except NnpackError:
                 continue
             return at
         return None
+
+    def end_of_bad_head(self, at: int) -> int | None:
+        """Return where a section ends whose head breaks a rule, if its checksum says it was meant.
+
+        Both counts: that its reader has looked at it, and that this does.
+        """
+        length = self._length(at)
+        if length is None or not self.spend(2 * length):
+            return None
+        head = bytes(self._source.read(at, length))
+        alignment, payload, crc = _EXTENT.unpack_from(head, _EXTENT_AT)
+        if container.head_crc(at, head) != crc:
+            return None
+        alignment = min(alignment, container.MAX_ALIGNMENT_LOG2)
+        return Section(0, 0, "", alignment, at, payload, head[container.HEAD_SIZE :]).end
+
+    def _length(self, at: int) -> int | None:
+        """Return how long a head is by its own word; None if there can be no such head."""
+        try:
+            fixed = bytes(self._source.read(at, container.HEAD_SIZE))
+            length = container.head_lengths(fixed, at)
+        except NnpackError:
+            return None
+        return length if at + length <= self._source.size else None
 
 
 def _syncs(source: Source, start: int) -> Iterator[int]:
