@@ -130,7 +130,10 @@ class Node(ABC):
 
     @property
     def grain(self) -> int:
-        """Elements that are best read together: ranges should start at its multiples."""
+        """Elements that are best read together: ranges should start at its multiples.
+
+        A kind of which more than `MAX_GRAIN` belong together reads them in pieces all the same.
+        """
         return max((part.grain for _, part in self.parts()), default=1)
 
     def parts(self) -> list[tuple[int, Node]]:
@@ -175,7 +178,8 @@ class Node(ABC):
         """Prepare to read elements of [start, stop), not empty; return the function that does.
 
         The function may run in several threads. It checks what it reads: a part that breaks a
-        rule about its contents raises `Invalid`.
+        rule about its contents raises `Invalid`. Whatever the range, it takes memory of its own
+        for a few pieces only (`PIECE`).
         """
 
     def check_contents(self) -> None:  # noqa: B027 - most kinds have no such rules
@@ -187,18 +191,41 @@ class Node(ABC):
             part.check()
         self.check_contents()
 
-    def overhead(self, wanted: int) -> int:
-        """Bound the bytes of parts that reading `wanted` neighbouring elements may take.
+    def checked_parts(self) -> list[tuple[Node, int]]:
+        """Return the parts that `check_contents` reads, and how many elements of each at once.
 
-        Unless a kind knows better: all of them.
+        Unless a kind knows better: all of all.
+        """
+        return [(part, part.size) for _, part in self.parts()]
+
+    def check_memory(self) -> int:
+        """Bound the bytes that `check` holds at once, besides a few pieces."""
+        held = [cells * part.cell.itemsize + part.overhead(cells)
+                for part, cells in self.checked_parts() if cells > PIECE]  # fmt: skip
+        return max([sum(held), *(part.check_memory() for _, part in self.parts())])
+
+    def check_work(self) -> int:
+        """Bound the bytes that `check` decodes or computes, each as often as it is read."""
+        own = sum(part.charge for part, _ in self.checked_parts())
+        return own + sum(part.check_work() for _, part in self.parts())
+
+    @property
+    def charge(self) -> int:
+        """Bytes of the elements of all nodes of the tree (SPEC 8.1)."""
+        return self.nbytes + sum(part.charge for _, part in self.parts())
+
+    def overhead(self, wanted: int) -> int:
+        """Bound the bytes that reading `wanted` neighbouring elements may take besides them.
+
+        What a few pieces take is not counted. Unless a kind knows better: all parts.
         """
         del wanted
         return sum(part.nbytes + part.overhead(part.size) for _, part in self.parts())
 
-    def _overhead_of_last(self, wanted: int) -> int:
-        """Bound it for a kind that reads its last part in pieces, and the others perhaps whole."""
+    def _overhead_of_last(self, cells: int) -> int:
+        """Bound it for a kind that reads so many cells of its last part, and the others whole."""
         *small, (_, last) = self.parts()
-        cells = min(last.size, wanted + 2 * self.grain)
+        cells = min(last.size, cells)
         whole = sum(part.nbytes + part.overhead(part.size) for _, part in small)
         return whole + cells * last.cell.itemsize + last.overhead(cells)
 
@@ -225,6 +252,8 @@ class Node(ABC):
 
 PIECE = 1 << 18
 """Elements evaluated at once: temporaries stay in the second-level cache."""
+MAX_GRAIN = 1 << 21
+"""What a grain is at most: two of the largest blocks."""
 
 
 def pieces(start: int, stop: int, grain: int) -> list[tuple[int, int]]:

@@ -15,8 +15,6 @@ from nnpack.container import Section
 from nnpack.errors import Invalid, NnpackError, error
 from nnpack.limits import Limits
 from nnpack.nodes.dense import Dense
-from nnpack.nodes.opaque import Opaque
-from nnpack.nodes.quantized import Quantized
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.sections import (
     but_checksum,
@@ -72,6 +70,7 @@ class Checker:
         self.tensors: Container[str] | None = None
         self._progress = progress
         self._plain: set[tuple[bytes, int, int]] = set()
+        self._work = 0
 
     def faults(self, section: Section) -> Faults:
         """Yield all that is wrong with a section, the zeros around its payload included.
@@ -211,8 +210,12 @@ class Checker:
         parts = [*root.walk()] if root.stream else [*root.walk()][1:]
         charge = sum(part.decoded_size for part in parts)
         self.limits.check_expansion(charge, section.payload_length)
-        held = _held(node)
+        held = node.check_memory()
         self.limits.check_request(held, held)
+        work = sum(leaf.nbytes for leaf in leaves(node) if not _is_plain(leaf))
+        work += self._work + node.check_work()
+        self.limits.check_ratio(work, self.source.size)
+        self._work = work
 
     def _cells(self, section: Section, leaf: Dense) -> Found:
         """Decode a leaf, piece by piece, unless its checksums have said all."""
@@ -252,15 +255,3 @@ def _is_plain(node: Node) -> bool:
         return False
     stream = node.source
     return isinstance(stream, Stream) and stream.head.is_raw and not stream.dtype.packed
-
-
-def _held(node: Node) -> int:
-    """Return the bytes that checking a tree's contents holds: whole grains of what it reads."""
-    most = 0
-    for _, part in node.parts():
-        whole = isinstance(node, Quantized) and part is node.group_index
-        if not isinstance(node, Opaque):
-            cells = part.size if whole else min(part.grain, part.size)
-            most = max(most, cells * part.cell.itemsize)
-        most = max(most, _held(part))
-    return most

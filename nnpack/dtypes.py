@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -186,6 +187,14 @@ def unmasked(value: Any) -> Array:
 def count(shape: Sequence[int]) -> int:
     """Return the number of elements, in unbounded integers."""
     return math.prod(shape)
+
+
+def as_shape(shape: Any) -> tuple[int, ...]:
+    """Return a shape that a caller gave, in Python's ints; TypeError if it is not made of ints."""
+    try:
+        return tuple(operator.index(dim) for dim in shape)
+    except TypeError:
+        raise TypeError(f"a shape is a tuple of ints, not {shape!r}") from None
 
 
 def check_shape(shape: Sequence[int], dtype: DType | None) -> None:

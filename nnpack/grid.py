@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from nnpack.abc import PIECE
-from nnpack.dtypes import Array
+from nnpack.dtypes import Array, count
 from nnpack.errors import Invalid
 
 Expand = Callable[[int, int], Array]
-"""expand(start, stop): for each element of a range of the flattened tensor, its group's value."""
+"""expand(start, stop): for each element of a range of the flattened tensor, its group's value.
+
+It takes memory for a few times the range, so that a caller asks for pieces.
+"""
 ReadGrid = Callable[[int, int], Array]
 """read(start, stop): values of a range of the flattened grid."""
+Convert = Callable[[Array], Array]
+"""Values as they are computed with. Only those of a piece are converted: they may grow by that."""
 
 
 def grid_shape(shape: Sequence[int], block: Sequence[int]) -> tuple[int, ...]:
@@ -117,21 +123,45 @@ class Grid:
         first, last = self._grid_rows(start // width, -(-stop // width))
         return first * groups, last * groups
 
-    def window(self, start: int, stop: int, read: ReadGrid) -> Expand:
+    def window(self, start: int, stop: int, read: ReadGrid, convert: Convert) -> Expand:
         """Read the grid values that elements [start, stop) need, and return how to expand them."""
-        width, groups = self._row
+        groups = self._row[1]
         low, high = self.span(start, stop)
         first, values = low // groups, read(low, high).reshape(-1, groups)
 
+        def pick(rows: Array, columns: Array | slice) -> Array:
+            rows = rows - first
+            return convert(values[rows if isinstance(columns, slice) else rows[:, None], columns])
+
+        return self._expander(pick)
+
+    def numbers(self) -> Expand:
+        """Return how to expand the groups' own numbers in the flattened grid; without an index."""
+        groups = self._row[1]
+        return self._expander(
+            lambda rows, columns: rows[:, None] * groups + np.arange(columns.start, columns.stop)
+        )
+
+    def _expander(self, pick: Callable[[Array, Any], Array]) -> Expand:
+        """Return how to expand what `pick` gives for rows and columns of the grid."""
+        width = self._row[0]
+
+        def rows_of(row: int, end: int, left: int, right: int) -> Array:
+            rows = self._groups_of_rows(row, end)
+            if self.index is not None and self.axis == len(self.shape) - 1:
+                return pick(rows, self.index[left:right])
+            block = self.block[-1] if self.block and self.block[-1] else width
+            columns = slice(left // block, -(-right // block))
+            return _repeat(pick(rows, columns), block, left, right)
+
         def expand(a: int, b: int) -> Array:
             row, end = a // width, -(-b // width)
-            if end - row > 1 and width > PIECE:  # rows too long to be had whole
-                cut = (row + 1) * width
-                return np.concatenate([expand(a, cut), expand(cut, b)])
-            left, right = (a - row * width, b - row * width) if end - row == 1 else (0, width)
-            picked = values[self._groups_of_rows(row, end) - first]
-            flat = self._along_row(picked, left, right).reshape(-1)
-            return flat if end - row == 1 else flat[a - row * width : b - row * width]
+            if end - row == 1:
+                return rows_of(row, end, a - row * width, b - row * width).reshape(-1)
+            if width <= PIECE:
+                return rows_of(row, end, 0, width).reshape(-1)[a - row * width : b - row * width]
+            cuts = [a, *range((row + 1) * width, b, width), b]  # rows too long to be had whole
+            return np.concatenate([expand(low, high) for low, high in pairwise(cuts)])
 
         return expand
 
@@ -147,38 +177,42 @@ class Grid:
 
     def _groups_of_rows(self, row: int, end: int) -> Array:
         """Return the grid row of each row of elements."""
-        if len(self.shape) < 2:
-            return np.zeros(end - row, np.int64)
         found = np.zeros(end - row, np.int64)
-        places = np.unravel_index(np.arange(row, end), self.shape[:-1])
-        for axis, place in enumerate(places):
+        inner = count(self.shape[:-1])
+        for axis, dim in enumerate(self.shape[:-1]):
+            inner //= dim
             found *= self.grid[axis]
-            if self.index is not None and axis == self.axis:
-                found += self.index[place]
-            elif self.block[axis]:
-                found += place // self.block[axis]
+            index = self.index if axis == self.axis else None
+            if index is not None or self.grid[axis] > 1:
+                place = np.arange(row, end) // inner % dim
+                found += place // self.block[axis] if index is None else index[place]
         return found
 
-    def _along_row(self, values: Array, left: int, right: int) -> Array:
-        """Expand rows of group values to columns [left, right) of the elements."""
-        if self.index is not None and self.axis == len(self.shape) - 1:
-            return values[:, self.index[left:right]]
-        block = self.block[-1] if self.block else 0
-        if not block:
-            return np.repeat(values, right - left, axis=1)
-        first = left // block
-        wide = np.repeat(values[:, first : -(-right // block)], block, axis=1)
+
+def _repeat(values: Array, block: int, left: int, right: int) -> Array:
+    """Repeat each column `block` times; the first stands for what begins the block of `left`.
+
+    No more is made than the columns [left, right) of the elements: a block may be of any length.
+    """
+    first = left // block
+    if values.shape[1] == 1:
+        return np.repeat(values, right - left, axis=1)
+    if block <= PIECE:
+        wide = np.repeat(values, block, axis=1) if block > 1 else values
         return wide[:, left - first * block : right - first * block]
+    times = np.full(values.shape[1], block)
+    times[0] -= left - first * block
+    times[-1] = right - (first + len(times) - 1) * block
+    return np.repeat(values, times, axis=1)
 
 
-def flat_window(block: int, start: int, stop: int, read: ReadGrid) -> Expand:
+def flat_window(block: int, start: int, stop: int, read: ReadGrid, convert: Convert) -> Expand:
     """As `Grid.window`, for blocks that run over the flattened tensor."""
     first = start // block
     values = read(first, -(-stop // block))
 
     def expand(a: int, b: int) -> Array:
-        group = a // block
-        wide = np.repeat(values[group - first : -(-b // block) - first], block)
-        return wide[a - group * block : b - group * block]
+        picked = convert(values[a // block - first : -(-b // block) - first])
+        return _repeat(picked.reshape(1, -1), block, a, b).reshape(-1)
 
     return expand

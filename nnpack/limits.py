@@ -50,7 +50,9 @@ class Limits:
         tensor_bytes: charge of one tensor: the decoded size of all its nodes (SPEC 8.1).
         memory: charge of one request; None is 80 % of what the process can still get.
         expansion_bytes: a request above this size ...
-        expansion_ratio: ... may not be more than this many times its stored bytes.
+        expansion_ratio: ... may not be more than this many times its stored bytes. The same holds
+            for all that checking a file decodes, together, and the file's size: what a few bytes
+            claim may cost no more time than that, however many sections claim it.
 
     Raises:
         TypeError: a limit is no whole number.
@@ -143,6 +145,10 @@ class Limits:
     def check_expansion(self, charge: int, stored: int) -> None:
         """Check a decoded size against its own limit and against the bytes that it comes from."""
         self.check("tensor_bytes", charge, "decoded size")
+        self.check_ratio(charge, stored)
+
+    def check_ratio(self, charge: int, stored: int) -> None:
+        """Check decoded bytes of any number of tensors against those that they come from."""
         if charge > self.expansion_bytes and charge > self.expansion_ratio * max(stored, 1):
             raise error(
                 "limit-exceeded",

@@ -133,7 +133,7 @@ class Tensor:
         """
         node = self.node
         if out is None:
-            self._limits.check_request(self.charge, self.stored_nbytes)
+            self._limits.check_request(self.nbytes + self._beside(node), self.stored_nbytes)
             out = np.empty(self.shape, node.cell.numpy)
         elif not isinstance(out, np.ndarray):
             raise TypeError(f"out is a numpy array, not {type(out).__name__}")
@@ -148,12 +148,16 @@ class Tensor:
                 f"shape {self.shape}"
             )
         else:
-            self._limits.check_request(self.charge - self.nbytes, self.stored_nbytes)
+            self._limits.check_request(self._beside(node), self.stored_nbytes)
         if out.size:
             with located(self.section.offset, self.name):
                 fill = node.window(0, self.size)
                 self._run(_task(fill, out.reshape(-1), 0), pieces(0, self.size, node.grain))
         return out
+
+    def _beside(self, node: Node) -> int:
+        """Bound the bytes that reading everything takes besides what it returns."""
+        return max(self.charge - self.nbytes, node.overhead(self.size))
 
     def __getitem__(self, key: Any) -> Array:
         """Return a slice (ints, slices, ...), decoding only the blocks that it touches."""
@@ -167,6 +171,8 @@ class Tensor:
         high = sum(max(axis[0], axis[-1]) * row for axis, row in zip(axes, rows, strict=True)) + 1
         cost = picked * node.cell.itemsize + node.overhead(high - low)
         self._limits.check_request(cost, self.stored_nbytes)
+        # What is picked one by one costs time for all that lies between.
+        self._limits.check_expansion((high - low) * node.cell.itemsize, self.stored_nbytes)
         out = np.empty([len(axis) for axis in axes], node.cell.numpy)
         with located(self.section.offset, self.name):
             fill = node.window(low, high)
@@ -239,7 +245,9 @@ class Tensor:
         stream = node.source if isinstance(node, Dense) else None
         if not isinstance(stream, Stream) or not stream.head.is_raw or node.cell.packed:
             raise ValueError(f"{self.name!a} is not stored raw in whole bytes: use read()")
-        return stream.view().reshape(self.shape)
+        view = stream.view().reshape(self.shape)
+        view.flags.writeable = False  # an empty one is of no file
+        return view
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if copy is False:

@@ -222,3 +222,32 @@ def test_a_damaged_tensor_is_not_the_mistake_of_who_copies_it():
     with pytest.raises(nnpack.FormatError, match="bad-index: an index of 1 into 1") as caught:
         add("w", nnpack.open(data)["v"])
     assert (caught.value.section, caught.value.offset) == ("v", 16)
+
+
+class FloatShape:
+    shape, dtype = (0.0, 3), np.dtype("u1")
+
+    def __getitem__(self, key):
+        raise AssertionError(key)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: nnpack.Dense(FloatShape()),
+        lambda: nnpack.Constant(np.uint8(1), (2.5,)),
+        lambda: nnpack.Constant(np.uint8(1), 3),
+        lambda: nnpack.Csr([1], [0], np.ones(1, np.float32), (3.0,)),
+        lambda: nnpack.Opaque(b"", "ggml.x", ("3",), "uint8"),
+    ],
+)
+def test_shapes_are_made_of_ints(build):
+    with pytest.raises(TypeError, match="a shape is a tuple of ints"):
+        build()
+
+
+def test_a_view_is_read_only_even_where_there_is_nothing():
+    data = testing.file_of({"e": np.empty((2, 0)), "w": np.ones(3)}, profile="raw")
+    reader = nnpack.open(data)
+    assert not reader["e"].view().flags.writeable
+    assert not reader["w"].view().flags.writeable

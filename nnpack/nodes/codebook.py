@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 
-from nnpack.abc import PIECE, Fill, Node, pieces, read_range
+from nnpack.abc import MAX_GRAIN, PIECE, Fill, Node, pieces, read_range
 from nnpack.dtypes import Array, DType, check_shape, check_unsigned, count, integers
 from nnpack.errors import Invalid
 from nnpack.grid import Grid, as_block, grid_shape, infer_block
@@ -17,6 +17,8 @@ from nnpack.nodes.dense import as_node
 from nnpack.wire import Cursor
 
 _HEAD: Final = struct.Struct("<II")
+WORDS: Final = (1, 2, 4, 8)
+"""Bytes that are moved as one integer."""
 
 
 class Codebook(Node):
@@ -132,10 +134,20 @@ class Codebook(Node):
         node._build(shape, parts[1], parts[2], block, vector, axis if vector != 1 else None)
         return node
 
+    def checked_parts(self) -> list[tuple[Node, int]]:
+        """The indices, in pieces."""
+        return [(self.indices, min(self.indices.size, max(PIECE, self.indices.grain)))]
+
     def check_contents(self) -> None:
         """Check that every index is below K."""
-        for start, stop in pieces(0, self.indices.size, self.indices.grain):
-            self._checked(read_range(self.indices, start, stop))
+        size = self.indices.size
+        if not size:
+            return
+        read = self.indices.window(0, size)
+        for start, stop in pieces(0, size, self.indices.grain):
+            codes = np.empty(stop - start, self.indices.cell.numpy)
+            read(start, stop, codes)
+            self._checked(codes)
 
     def _checked(self, codes: Array) -> Array:
         """Return indices as integers."""
@@ -155,60 +167,107 @@ class Codebook(Node):
         return 1 if self.vector_axis is None else count(self.shape[self.vector_axis + 1 :])
 
     @property
+    def _slab(self) -> int:
+        """Elements that one run of `inner` indices stands for."""
+        return self._inner * self.vector_length
+
+    @property
     def grain(self) -> int:
-        """Whole vectors, as many as the indices are best read in."""
-        slab = self._inner * self.vector_length
-        return max(slab, self.indices.grain * self.vector_length // slab * slab)
+        """Whole slabs, as many as the indices are best read in."""
+        slab = self._slab
+        if slab > PIECE:
+            return 1
+        whole = self.indices.grain * self.vector_length // slab * slab
+        return whole if slab <= whole <= MAX_GRAIN else slab
 
     def overhead(self, wanted: int) -> int:
-        """The tables that the grid may need whole, a share of the indices, and whole vectors."""
-        slab = self._inner * self.vector_length
-        cells = min(self.size, wanted + 2 * slab, max(slab, PIECE))
-        return self._overhead_of_last(wanted) + 2 * cells * self.cell.itemsize
+        """The tables that the grid may need whole, and the indices of all slabs in between."""
+        return self._overhead_of_last((wanted // self._slab + 2) * self._inner + 2 * self.grain)
 
     def window(self, start: int, stop: int) -> Fill:
-        """Look indices up; a slab is the elements that one run of `inner` indices stands for."""
-        inner, vector, entries = self._inner, self.vector_length, self.entries
-        slab = inner * vector
-        first, last = start // slab * inner, -(-stop // slab) * inner
-        block = [*self.block]
-        if self.vector_axis is not None:
-            block[self.vector_axis] //= vector
-        grid = Grid(self.indices.shape, tuple(block))
-        lowest, highest = grid.span(first, last)
-        cells = read_range(self.table, lowest * entries * vector, highest * entries * vector)
-        rows = cells.view(np.dtype((np.void, vector * self.cell.itemsize)))
-        expand = grid.window(first, last, np.arange) if highest - lowest > 1 else None
-        read = self.indices.window(first, last)
-        step = max(1, PIECE // slab)
+        """Read the tables that the range needs; then indices piece by piece."""
+        return _Lookup(self, start, stop).fill
 
-        def fill(a: int, b: int, out: Array) -> None:
-            low, high = a // slab, -(-b // slab)
-            codes = np.empty((high - low) * inner, self.indices.cell.numpy)
-            read(low * inner, high * inner, codes)
-            index = self._checked(codes)
-            if expand:
-                group = expand(low * inner, high * inner) - lowest
-                index = group * entries + index
-            # A range of indices stands for as many vectors: they are not all had at once.
-            for top in range(low, high, step):
-                end = min(top + step, high)
-                found = _take(rows, index[(top - low) * inner : (end - low) * inner])
-                if inner > 1 and vector > 1:
-                    found = found.view(np.uint8).reshape(end - top, inner, vector, -1)
-                    found = np.ascontiguousarray(found.transpose(0, 2, 1, 3))
-                flat = found.reshape(-1).view(np.uint8).reshape((end - top) * slab, -1)
-                left, right = max(a, top * slab), min(b, end * slab)
-                target = out[left - a : right - a].view(np.uint8).reshape(right - left, -1)
-                target[:] = flat[left - top * slab : right - top * slab]
 
-        return fill
+class _Lookup:
+    """What a window on a codebook holds; a slab is what one run of `inner` indices stands for."""
+
+    def __init__(self, node: Codebook, start: int, stop: int) -> None:
+        self.node, self.slab, self.inner = node, node._slab, node._inner  # noqa: SLF001
+        self.vector, entries = node.vector_length, node.entries
+        first, last = start // self.slab * self.inner, -(-stop // self.slab) * self.inner
+        block = [*node.block]
+        if node.vector_axis is not None:
+            block[node.vector_axis] //= self.vector
+        grid = Grid(node.indices.shape, tuple(block))
+        self.lowest, highest = grid.span(first, last)
+        row = entries * self.vector
+        cells = read_range(node.table, self.lowest * row, highest * row)
+        size = node.cell.itemsize
+        self.rows = cells.view(np.dtype((np.void, self.vector * size)))
+        self.word = np.dtype(f"u{size}" if size in WORDS else (np.void, size))
+        self.cells = cells.view(self.word).reshape(-1, self.vector)
+        self.expand = grid.numbers() if highest - self.lowest > 1 else None
+        self.read = node.indices.window(first, last)
+
+    def fill(self, a: int, b: int, out: Array) -> None:
+        """Read indices as they are best read, and look up a piece of them at once."""
+        if self.slab > PIECE:
+            for low, high in pieces(a, b, min(self.inner, PIECE)):
+                self._fill_cut(low, high, out[low - a : high - a])
+            return
+        inner, slab = self.inner, self.slab
+        low, high = a // slab, -(-b // slab)
+        together, step = max(PIECE, self.node.indices.grain) // inner, PIECE // slab
+        for left in range(low, high, together):
+            right = min(left + together, high)
+            codes = np.empty((right - left) * inner, self.node.indices.cell.numpy)
+            self.read(left * inner, right * inner, codes)
+            for top in range(left, right, step):
+                end = min(top + step, right)
+                first, last = max(a, top * slab), min(b, end * slab)
+                some = codes[(top - left) * inner : (end - left) * inner]
+                self._fill_slabs(top, some, first, last, out[first - a : last - a])
+
+    def _fill_slabs(self, top: int, codes: Array, a: int, b: int, out: Array) -> None:
+        """Fill a range of the whole slabs that start with number `top`."""
+        found = _take(self.rows, self._rows_at(top * self.inner, codes))
+        if self.inner > 1 and self.vector > 1:
+            found = found.view(self.word).reshape(-1, self.inner, self.vector).transpose(0, 2, 1)
+        flat = found.reshape(-1).view(self.word)
+        out.view(self.word)[:] = flat[a - top * self.slab : b - top * self.slab]
+
+    def _fill_cut(self, a: int, b: int, out: Array) -> None:
+        """Fill a piece of slabs too long to be had whole: a run of each component in turn."""
+        target = out.view(self.word)
+        while a < b:
+            number, within = divmod(a, self.slab)
+            component, at = divmod(within, self.inner)
+            run = min(self.inner - at, b - a)
+            codes = np.empty(run, self.node.indices.cell.numpy)
+            low = number * self.inner + at
+            self.read(low, low + run, codes)
+            many = 1  # components, where their runs are whole
+            if run == self.inner:
+                many = min((b - a) // run, self.vector - component)
+            rows = self._rows_at(low, codes)
+            found = self.cells[rows, component : component + many]
+            target[: run * many].reshape(many, run)[:] = found.T
+            target, a = target[run * many :], a + run * many
+
+    def _rows_at(self, low: int, codes: Array) -> Array:
+        """Return which row of the tables the indices from `low` on stand for."""
+        index = self.node._checked(codes)  # noqa: SLF001
+        if self.expand is None:
+            return index
+        group = self.expand(low, low + len(codes)) - self.lowest
+        return group * self.node.entries + index
 
 
 def _take(rows: Array, index: Array) -> Array:
     """Gather rows, moved as integers where they have the width of one; indices are checked."""
     size = rows.dtype.itemsize
-    if size in {1, 2, 4, 8}:
+    if size in WORDS:
         rows = rows.view(np.dtype(f"u{size}"))
     return np.take(rows, index, mode="wrap" if rows.dtype.kind == "u" else "raise")
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from nnpack.abc import Fill, Node
+from nnpack.abc import PIECE, Fill, Node
 from nnpack.dtypes import Array, DType, check_shape, count
 from nnpack.errors import Invalid
 from nnpack.limits import MAX_PARTS
@@ -91,6 +91,10 @@ class Concat(Node):
         inner = sum(part.overhead(min(part.size, wanted)) for part in self.members)
         return min(self.size, wanted) * self.cell.itemsize + inner
 
+    def checked_parts(self) -> list[tuple[Node, int]]:
+        """None: there are no such rules."""
+        return []
+
     def window(self, start: int, stop: int) -> Fill:
         """Read each part's share of the range.
 
@@ -107,9 +111,9 @@ class Concat(Node):
             offset += width
 
         def fill(a: int, b: int, out: Array) -> None:
-            # A cut row goes straight to its place; only whole rows are read aside, to be woven.
-            whole = {at for at in (-(-a // row) * row, b // row * row) if a < at < b}
-            for left, right in pairwise(sorted({a, b, *whole})):
+            # A cut row goes straight to its place; only whole rows are read aside, to be woven, and
+            # no more of them at once than a piece.
+            for left, right in pairwise(_cuts(a, b, row, max(1, PIECE // row) * row)):
                 target = out[left - a : right - a]
                 for read, offset, width in shares:
                     low, high = (_before(at, row, offset, width) for at in (left, right))
@@ -126,6 +130,12 @@ class Concat(Node):
                     rows[:, columns] = cells.view(np.uint8).reshape(len(rows), -1)
 
         return fill
+
+
+def _cuts(start: int, stop: int, row: int, band: int) -> list[int]:
+    """Cut a range where its first whole row begins, every `band` from there, and at its last."""
+    first, last = -(-start // row) * row, stop // row * row
+    return sorted({start, *range(first, last, band), max(min(first, stop), last), stop})
 
 
 def _before(at: int, row: int, offset: int, width: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from nnpack.abc import Fill, Node
-from nnpack.dtypes import Array, DType, check_shape, named, of_numpy
+from nnpack.dtypes import Array, DType, as_shape, check_shape, named, of_numpy
 from nnpack.nodes.cell import cell_bytes, one_cell, read_cell
 from nnpack.wire import Cursor
 
@@ -33,7 +33,7 @@ class Constant(Node):
     def __init__(self, cell: Any, shape: Sequence[int], dtype: str | None = None) -> None:
         """Hold the cell."""
         element = of_numpy(np.asarray(cell).dtype) if dtype is None else named(dtype)
-        shape = tuple(int(dim) for dim in shape)
+        shape = as_shape(shape)
         check_shape(shape, element)
         self._set(shape=shape, dtype=element.name, value=one_cell(cell, element))
 

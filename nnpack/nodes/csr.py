@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import numpy as np
 
-from nnpack.abc import PIECE, Fill, Node, read_range
-from nnpack.dtypes import POSITION_BITS, Array, DType, check_shape, check_unsigned, count, integers
+from nnpack.abc import PIECE, Fill, Node, pieces, read_range
+from nnpack.dtypes import (
+    POSITION_BITS,
+    Array,
+    DType,
+    as_shape,
+    check_shape,
+    check_unsigned,
+    count,
+    integers,
+)
 from nnpack.errors import Invalid
 from nnpack.limits import MAX_U64
 from nnpack.nodes.cell import cell_bytes, one_cell, read_cell
@@ -20,6 +29,8 @@ if TYPE_CHECKING:
     import scipy.sparse
 
 BAND: Final = 4096
+RUN: Final = 1 << 16
+"""Rows and stored elements that are walked at once: each takes a dozen integers of 64 bits."""
 
 
 class Csr(Node):
@@ -67,7 +78,7 @@ class Csr(Node):
         row_length: int | None = None,
     ) -> None:
         """Check that the parts fit each other."""
-        shape = tuple(int(dim) for dim in shape)
+        shape = as_shape(shape)
         values = as_node(values)
         row = max(shape[-1] if shape else 1, 1) if row_length is None else row_length
         cell = one_cell(fill, values.cell)
@@ -250,16 +261,12 @@ class Csr(Node):
 
     @property
     def grain(self) -> int:
-        """A row: its columns follow from each other."""
-        return self.row_length
+        """A row: its columns follow from each other; but a window knows its way in long rows."""
+        return self.row_length if self.row_length <= PIECE else 1
 
     def _row_counts(self, first: int, last: int) -> Array:
         """Read the counts of rows [first, last)."""
         return integers(read_range(self.counts, first, last), self.counts.cell)
-
-    def _row_gaps(self, start: int, stop: int) -> Array:
-        """Read gaps [start, stop)."""
-        return integers(read_range(self.gaps, start, stop), self.gaps.cell)
 
     def _runs(
         self, first: int, counts: Array, start: int, gaps: Callable[[int, int], Array]
@@ -269,33 +276,57 @@ class Csr(Node):
         Yields:
             nnz start, nnz stop, the row and the column of each stored element between them.
         """
+        ends, lengths = self._bounds(first, counts, start)
+        column = 0  # one past the last element of the row that a run starts in
+        for a in range(start, int(ends[-1]), RUN):
+            b = min(a + RUN, int(ends[-1]))
+            rows, columns = self._columns(a, gaps(a, b), start, ends, lengths, column)
+            column = int(columns[-1]) + 1
+            yield a, b, rows + first, columns
+
+    def _bounds(self, first: int, counts: Array, start: int) -> tuple[Array, Array]:
+        """Return where each row's values end, and how long the rows are; check the counts."""
         ends = np.cumsum(counts, dtype=np.int64) + start
         lengths = np.full(len(counts), self.row_length, np.int64)
         if first + len(counts) == self.rows:
             lengths[-1] = self.size - (self.rows - 1) * self.row_length
         if (counts > lengths).any() or int(ends[-1]) > self.nnz:
             raise Invalid("bad-index", "a count is more than its row or the values hold")
-        column = 0  # one past the last element of the row that a run starts in
-        for a in range(start, int(ends[-1]), PIECE):
-            b = min(a + PIECE, int(ends[-1]))
-            rows = np.searchsorted(ends, np.arange(a, b), side="right")
-            ahead = np.cumsum(gaps(a, b).astype(np.int64) + 1)
-            firsts = np.flatnonzero(np.diff(rows, prepend=-1))
-            if a > (ends[rows[0] - 1] if rows[0] else start):
-                ahead += column  # the run continues a row
-            base = np.where(firsts > 0, ahead[firsts - 1], 0)
-            columns = ahead - 1 - np.repeat(base, np.diff(firsts, append=b - a))
-            if (columns >= lengths[rows]).any():
-                raise Invalid("bad-index", "a column is beyond its row's end")
-            column = int(columns[-1]) + 1
-            yield a, b, rows + first, columns
+        return ends, lengths
+
+    @staticmethod
+    def _columns(
+        a: int, gaps: Array, start: int, ends: Array, lengths: Array, column: int
+    ) -> tuple[Array, Array]:
+        """Return rows and columns of the stored elements from `a` on; check the columns.
+
+        Args:
+            a: number of the first of these elements.
+            gaps: theirs.
+            start: number of the first element of the first row.
+            ends: number of the element behind each row.
+            lengths: of the rows.
+            column: where the run goes on, if it starts inside a row.
+        """
+        rows = np.searchsorted(ends, np.arange(a, a + len(gaps)), side="right")
+        ahead = np.cumsum(gaps.astype(np.int64) + 1)
+        firsts = np.flatnonzero(np.diff(rows, prepend=-1))
+        if a > (ends[rows[0] - 1] if rows[0] else start):
+            ahead += column  # the run continues a row
+        base = np.where(firsts > 0, ahead[firsts - 1], 0)
+        columns = ahead - 1 - np.repeat(base, np.diff(firsts, append=len(gaps)))
+        if (columns >= lengths[rows]).any():
+            raise Invalid("bad-index", "a column is beyond its row's end")
+        return rows, columns
 
     def _walk(self) -> Iterator[tuple[int, int, Array, Array]]:
         """Walk all rows, with little memory."""
         start = 0
-        for first in range(0, self.rows, PIECE):
-            counts = self._row_counts(first, min(first + PIECE, self.rows))
-            yield from self._runs(first, counts, start, self._row_gaps)
+        gaps = _reader(self.gaps)
+        counts_at = _reader(self.counts)
+        for first in range(0, self.rows, RUN):
+            counts = counts_at(first, min(first + RUN, self.rows))
+            yield from self._runs(first, counts, start, gaps)
             start += int(counts.sum(dtype=np.int64))
         self._check_total(start)
 
@@ -303,16 +334,42 @@ class Csr(Node):
         if stored != self.nnz:
             raise Invalid("bad-index", f"counts sum to {stored}, {self.nnz} values are stored")
 
+    def checked_parts(self) -> list[tuple[Node, int]]:
+        """Counts and gaps, in pieces; none where both are constant."""
+        if self._is_regular:
+            return []
+        return [(part, min(part.size, PIECE)) for part in (self.counts, self.gaps)]
+
+    @property
+    def _is_regular(self) -> bool:
+        """Whether all rows are alike by their parts' kinds: a few bytes could claim any number."""
+        return self.counts.name == "constant" and (self.gaps.name == "constant" or not self.nnz)
+
     def check_contents(self) -> None:
         """Check counts and columns."""
+        if self._is_regular and self.rows:
+            self._check_regular()
+            return
         for _ in self._walk():
             pass
 
+    def _check_regular(self) -> None:
+        """Check rows that are all alike: the last, which may be shorter than others, says all."""
+        stored = int(self._row_counts(0, 1)[0])
+        shortest = self.size - (self.rows - 1) * self.row_length
+        if stored > shortest:
+            raise Invalid("bad-index", "a count is more than its row or the values hold")
+        self._check_total(self.rows * stored)
+        if stored and stored * (int(_reader(self.gaps)(0, 1)[0]) + 1) > shortest:
+            raise Invalid("bad-index", "a column is beyond its row's end")
+
     def _stored_before(self, row: int) -> int:
         """Sum the counts of the rows before."""
-        cuts = [*range(0, row, PIECE), row]
-        sums = (self._row_counts(a, b).sum(dtype=np.int64) for a, b in pairwise(cuts))
-        total = sum(map(int, sums))
+        if self.counts.name == "constant":
+            total = row * int(self._row_counts(0, 1)[0])
+        else:
+            read, cuts = _reader(self.counts), [*range(0, row, PIECE), row]
+            total = sum(int(read(a, b).sum(dtype=np.int64)) for a, b in pairwise(cuts))
         if total > self.nnz:
             raise Invalid("bad-index", f"counts sum to more than {self.nnz} values")
         return total
@@ -323,39 +380,81 @@ class Csr(Node):
         counts = self._row_counts(first, last)
         begin = self._stored_before(first)
         # Where every BAND-th row's values start: a sum for each row would take more than the file.
-        sums = np.add.reduceat(counts, np.arange(0, len(counts), BAND), dtype=np.int64)
+        sums = np.concatenate(
+            [_band_sums(counts[at : at + PIECE]) for at in range(0, len(counts), PIECE)]
+        )
         starts = np.concatenate([[begin], np.cumsum(sums) + begin])
         end = int(starts[-1])
         if end > self.nnz:
             raise Invalid("bad-index", f"counts sum to more than {self.nnz} values")
         if last == self.rows:
             self._check_total(end)
-        gaps = self._row_gaps(begin, end)
-        size = self.cell.itemsize
-        values = read_range(self.values, begin, end).view(np.uint8).reshape(end - begin, size)
-        blank = self.fill.view(np.uint8)
+        gaps = integers(read_range(self.gaps, begin, end), self.gaps.cell)
+        values = read_range(self.values, begin, end).view(f"V{self.cell.itemsize}")
+        blank = self.fill.view(values.dtype)
+
+        def gaps_at(low: int, high: int) -> Array:
+            return gaps[low - begin : high - begin]
+
+        def scatter(a: int, low: int, place: Array, target: Array) -> None:
+            """Lay the values from number `low` on, whose places ascend, as far as they are in."""
+            first, last = np.searchsorted(place, [a, a + len(target)]).tolist()
+            target[place[first:last] - a] = values[low - begin + first : low - begin + last]
 
         def fill(a: int, b: int, out: Array) -> None:
-            target = out.view(np.uint8).reshape(b - a, size)
+            target = out.view(values.dtype)
             target[:] = blank
-            row, after = a // self.row_length - first, -(-b // self.row_length) - first
-            band = row // BAND
-            at = int(starts[band]) + int(counts[band * BAND : row].sum(dtype=np.int64))
-            found = self._runs(
-                row + first,
-                counts[row:after],
-                at,
-                lambda low, high: gaps[low - begin : high - begin],
-            )
-            for low, high, rows, columns in found:
-                place = rows * self.row_length + columns - a
-                cells = values[low - begin : high - begin]
-                if a % self.row_length or b % self.row_length:
-                    inside = (place >= 0) & (place < b - a)
-                    place, cells = place[inside], cells[inside]
-                target[place] = cells
+            for left, right in pieces(a, b, self.row_length):
+                row, after = left // self.row_length - first, -(-right // self.row_length) - first
+                band = row // BAND
+                at = int(starts[band]) + int(counts[band * BAND : row].sum(dtype=np.int64))
+                runs = self._runs(row + first, counts[row:after], at, gaps_at)
+                for low, _, rows, columns in runs:
+                    scatter(a, low, rows * self.row_length + columns, target)
 
-        return fill
+        if self.row_length <= PIECE:
+            return fill
+        marks = [
+            rows[::BAND] * self.row_length + columns[::BAND]
+            for _, _, rows, columns in self._runs(first, counts, begin, gaps_at)
+        ]
+        places = np.concatenate([np.zeros(0, np.int64), *marks])
+        ends, lengths = self._bounds(first, counts, begin)
+
+        def fill_cut(a: int, b: int, out: Array) -> None:
+            """Fill a range of long rows; the place of each BAND-th stored element is known."""
+            target = out.view(values.dtype)
+            target[:] = blank
+            mark, past = np.searchsorted(places, [a, b], "right").tolist()
+            low, high = max(mark - 1, 0) * BAND + begin, min(past * BAND + begin, end)
+            column = 0
+            if low < high:
+                column = int(places[max(mark - 1, 0)]) % self.row_length - int(gaps[low - begin])
+            for at in range(low, high, RUN):
+                some = gaps_at(at, min(at + RUN, high))
+                rows, columns = self._columns(at, some, begin, ends, lengths, column)
+                column = int(columns[-1]) + 1
+                scatter(a, at, (rows + first) * self.row_length + columns, target)
+
+        return fill_cut
+
+
+def _band_sums(counts: Array) -> Array:
+    """Sum each BAND counts."""
+    return np.add.reduceat(counts, np.arange(0, len(counts), BAND), dtype=np.int64)
+
+
+def _reader(part: Node) -> Callable[[int, int], Array]:
+    """Return read(start, stop) of a part's integers, for ascending ranges."""
+    read = part.window(0, part.size) if part.size else None
+
+    def integers_at(start: int, stop: int) -> Array:
+        out = np.empty(stop - start, part.cell.numpy)
+        if read and start < stop:
+            read(start, stop, out)
+        return integers(out, part.cell)
+
+    return integers_at
 
 
 def _check_row_length(row_length: int, shape: tuple[int, ...]) -> None:

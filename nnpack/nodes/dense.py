@@ -7,7 +7,17 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from nnpack.abc import Fill, Node
-from nnpack.dtypes import Array, DType, check_shape, count, named, of_numpy, to_cells, unmasked
+from nnpack.dtypes import (
+    Array,
+    DType,
+    as_shape,
+    check_shape,
+    count,
+    named,
+    of_numpy,
+    to_cells,
+    unmasked,
+)
 from nnpack.errors import Invalid
 from nnpack.wire import Cursor
 
@@ -133,7 +143,7 @@ class Dense(Node):
         )
         if not lazy:
             array = _little(unmasked(array))
-        shape, cell = tuple(array.shape), _cell(array.dtype, dtype)
+        shape, cell = as_shape(array.shape), _cell(array.dtype, dtype)
         check_shape(shape, cell)
         source: Source
         if lazy:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 
 from nnpack.abc import Fill, Node, read_range
-from nnpack.dtypes import Array, DType, check_shape, named
+from nnpack.dtypes import Array, DType, as_shape, check_shape, named
 from nnpack.errors import Invalid, error
 from nnpack.names import is_private_name
 from nnpack.nodes.dense import as_node
@@ -57,7 +57,7 @@ class Opaque(Node):
         """Hold the blocks."""
         if isinstance(data, bytes | bytearray | memoryview):
             data = np.frombuffer(data, np.uint8)
-        shape = tuple(int(dim) for dim in shape)
+        shape = as_shape(shape)
         self._build(as_node(data), format, shape, named(dtype), bytes(parameters), decode)
 
     def _build(
@@ -112,8 +112,12 @@ class Opaque(Node):
 
     @property
     def grain(self) -> int:
-        """All elements: foreign blocks are decoded together."""
-        return max(self.size, 1)
+        """One: foreign blocks are decoded together, when a window is opened."""
+        return 1
+
+    def checked_parts(self) -> list[tuple[Node, int]]:
+        """None: only a plug-in knows what the blocks should be."""
+        return []
 
     def overhead(self, wanted: int) -> int:  # noqa: ARG002 - foreign blocks are decoded together
         """All blocks, and all that they decode to."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 
-from nnpack.abc import Fill, Node, read_range
+from nnpack.abc import PIECE, Fill, Node, pieces, read_range
 from nnpack.dtypes import (
     BY_ID,
     Array,
@@ -20,7 +20,7 @@ from nnpack.dtypes import (
     named,
 )
 from nnpack.errors import Invalid, error
-from nnpack.grid import Expand, Grid, as_block, flat_window, grid_shape, infer_block
+from nnpack.grid import Convert, Expand, Grid, as_block, flat_window, grid_shape, infer_block
 from nnpack.limits import MAX_U64
 from nnpack.nodes.dense import Dense, as_node
 from nnpack.wire import Cursor
@@ -261,7 +261,7 @@ class Quantized(Node):
 
     def overhead(self, wanted: int) -> int:
         """What the grid may need whole, and a share of the rest."""
-        return self._overhead_of_last(wanted)
+        return self._overhead_of_last(wanted + 2 * self.grain)
 
     def window(self, start: int, stop: int) -> Fill:
         """Read the scales that the range needs; then codes piece by piece."""
@@ -269,19 +269,25 @@ class Quantized(Node):
         scale = self._expand(self.scale, index, start, stop)
         zero = None if self.zero is None else self._expand_zero(self.zero, index, start, stop)
         bias = None if self.bias is None else self._expand(self.bias, index, start, stop)
-        low = None if self.min is None else self._expand(self.min, index, start, stop)
+        least = None if self.min is None else self._expand(self.min, index, start, stop)
         read = self.codes.window(start, stop)
 
         def fill(a: int, b: int, out: Array) -> None:
-            codes = np.empty(b - a, self.codes.cell.numpy)
-            read(a, b, codes)
+            for first, last in pieces(a, b, self.grain):
+                codes = np.empty(last - first, self.codes.cell.numpy)
+                read(first, last, codes)
+                for low in range(first, last, PIECE):
+                    high = min(low + PIECE, last)
+                    compute(low, high, codes[low - first : high - first], out[low - a : high - a])
+
+        def compute(a: int, b: int, codes: Array, out: Array) -> None:
             with np.errstate(all="ignore"):
                 value = self._minus_zero(codes, zero(a, b) if zero else None)
                 value = self._rounded(value / scale(a, b) if self.divide else value * scale(a, b))
                 if bias:
                     value = self._rounded(value + bias(a, b))
-                if low:
-                    value = self._rounded(value - low(a, b))
+                if least:
+                    value = self._rounded(value - least(a, b))
                 out[:] = value
             odd = np.isnan(value)
             if odd.any():
@@ -305,9 +311,7 @@ class Quantized(Node):
 
     def _expand(self, part: Node, index: Array | None, start: int, stop: int) -> Expand:
         """Expand a part's values, as binary32, over elements."""
-        return self._over(
-            start, stop, index, lambda a, b: _binary32(read_range(part, a, b), part.cell)
-        )
+        return self._over(part, index, start, stop, lambda cells: _binary32(cells, part.cell))
 
     def _expand_zero(self, part: Node, index: Array | None, start: int, stop: int) -> Expand:
         """As `_expand`, but integers stay integers where the codes are integers too."""
@@ -315,19 +319,24 @@ class Quantized(Node):
         if any(cell.family == "float" for cell in both):
             return self._expand(part, index, start, stop)
         kind = np.int32 if all(cell.bits <= EXACT_BITS for cell in both) else np.int64
-
-        def read(a: int, b: int) -> Array:
-            return integers(read_range(part, a, b), part.cell).astype(kind)
-
-        return self._over(start, stop, index, read)
+        return self._over(
+            part, index, start, stop, lambda cells: integers(cells, part.cell).astype(kind)
+        )
 
     def _over(
-        self, start: int, stop: int, index: Array | None, read: Callable[[int, int], Array]
+        self, part: Node, index: Array | None, start: int, stop: int, convert: Convert
     ) -> Expand:
+        def read(a: int, b: int) -> Array:
+            return read_range(part, a, b)
+
         if self.flat:
-            return flat_window(self.block[0], start, stop, read)
+            return flat_window(self.block[0], start, stop, read, convert)
         axis = self.group_axis or 0
-        return Grid(self.shape, self.block, index, axis).window(start, stop, read)
+        return Grid(self.shape, self.block, index, axis).window(start, stop, read, convert)
+
+    def checked_parts(self) -> list[tuple[Node, int]]:
+        """The groups, all at once."""
+        return [] if self.group_index is None else [(self.group_index, self.group_index.size)]
 
     def check_contents(self) -> None:
         """Check that every group is on the grid."""
