@@ -53,6 +53,9 @@ class Recovered:
         digests: whether the old file had digests; they and its root are not those of the new one.
         displaced: where the end of the old file would be whole, had nothing come in or gone
             before it; None if it is in its place, or not there.
+        behind_damage: label and offset of each section of `kept` that was found behind a break of
+            the chain, with no directory that names it: it may have been bytes inside a section
+            whose head is lost, put there by whoever made that section's payload.
     """
 
     kept: tuple[str, ...]
@@ -60,6 +63,7 @@ class Recovered:
     complete: bool
     digests: bool
     displaced: Displaced | None = None
+    behind_damage: tuple[tuple[str, int], ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -80,7 +84,10 @@ def salvage(
     host's sections: where bytes came in or went, nothing behind them is copied.
 
     If the directory is whole, it says what is a section and what the heads are. If not, the chain
-    of inline heads does; where it breaks, the next head is looked for.
+    of inline heads does; where it breaks, the next head is looked for. What is found behind a
+    break is kept, but nothing vouches for it: where the head of a blob is lost, and the directory
+    too, bytes inside the blob that look like a section in this place are taken for one. So these
+    sections are named in the result, and in the new file's metadata with their old offsets.
 
     Args:
         source: the damaged file.
@@ -112,6 +119,7 @@ class _Salvage:
         self._kept: list[str] = []
         self._lost: list[Lost] = []
         self._once: set[int] = set()
+        self._behind: dict[int, str] = {}
         self._first: Exception | None = None
         self._digests = False
         self._complete = self._directory is not None
@@ -134,7 +142,12 @@ class _Salvage:
             writer.set_metadata(self._metadata | {KEY: self._summary()})
         self._lost.sort(key=lambda lost: lost.offset)
         return Recovered(
-            tuple(self._kept), tuple(self._lost), self._complete, self._digests, self._displaced
+            tuple(self._kept),
+            tuple(self._lost),
+            self._complete,
+            self._digests,
+            self._displaced,
+            tuple((label, offset) for offset, label in self._behind.items()),
         )
 
     def _give_up(self) -> None:
@@ -160,6 +173,8 @@ class _Salvage:
             elif found.type == container.DIRECTORY:
                 self._complete = not broken
             else:
+                if broken and found.type != container.DIGESTS:
+                    self._behind[found.offset] = found.label
                 yield found
 
     def _take(self, section: Section, writer: Writer) -> None:
@@ -171,6 +186,7 @@ class _Salvage:
             reason = bad.strerror or str(bad)
         if reason is not None:
             self._lost.append(Lost(section.label, section.offset, reason))
+            self._behind.pop(section.offset, None)
             return
         if section.type == container.METADATA:
             leaf = bytes_leaf(section, self._checker.plugins, self._source)
@@ -220,7 +236,10 @@ class _Salvage:
         if isinstance(before, dict) and isinstance(before.get("lost"), list):
             names += before["lost"]
         names += [lost.offset if lost.name is None else lost.name for lost in self._lost]
-        summary = {"kept": len(self._kept), "lost": names[:MAX_LISTED]}
+        summary: dict[str, Any] = {"kept": len(self._kept), "lost": names[:MAX_LISTED]}
+        if self._behind:
+            found = [[label, offset] for offset, label in self._behind.items()]
+            summary["behind_damage"] = found[:MAX_LISTED]
         more = len(names) - MAX_LISTED
         return summary | {"more": more} if more > 0 else summary
 

@@ -37,10 +37,15 @@ def run(tmp_path, monkeypatch):
         assert written in intact or verify(written).verdict == "intact"
         intact.add(written)
         new = nnpack.open(written)
-        assert new.metadata["nnpack.salvaged"] == {
+        summary = {
             "kept": len(recovered.kept),
             "lost": [lost.offset if lost.name is None else lost.name for lost in recovered.lost],
         }
+        behind = [[*found] for found in recovered.behind_damage]
+        assert {label for label, _ in behind} <= {*recovered.kept}
+        assert new.metadata["nnpack.salvaged"] == summary | (
+            {"behind_damage": behind} if behind else {}
+        )
         return recovered, new
 
     return go
@@ -172,6 +177,29 @@ def test_heads_behind_a_break_are_found(run):
     assert [*new] == ["w", "v"]
     lost = Lost(None, start, "bad-layout: no section head here")
     assert (recovered.lost, recovered.complete) == ((lost,), False)
+
+
+def planted():
+    """A file whose blob holds bytes that look like a section in their place; where its head is."""
+    first, inner = a.floats("w", 1), a.floats("secret", 6)
+    at = 16 + len(first.head(16)) + 8
+    start = at + len(a.text(a.BLOB, b"b", bytes(512)).head(0)) + 64
+    payload = bytearray(512)
+    section = inner.head(start) + inner.payload
+    payload[64 : 64 + len(section)] = section
+    return a.assemble(first, a.text(a.BLOB, b"b", bytes(payload))), at, start
+
+
+def test_what_nothing_vouches_for_is_named_so(run):
+    data, at, start = planted()
+    assert run(data)[0].behind_damage == ()
+    recovered, _ = run(changed(data, at + 20))  # the directory knows the blob
+    assert (recovered.kept, recovered.behind_damage) == (("w", "b"), ())
+    recovered, _ = run(changed(data, at + 20)[:-100])
+    assert (recovered.kept, recovered.behind_damage) == (("w", "secret"), (("secret", start),))
+    assert not recovered.complete
+    recovered, _ = run(data[:-100])  # the chain does
+    assert (recovered.kept, recovered.behind_damage) == (("w", "b"), ())
 
 
 @pytest.mark.parametrize("by", [3, 8, -1, -8])
