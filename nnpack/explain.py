@@ -183,7 +183,7 @@ def _sections(source: Source, limits: Limits) -> Rows:
             yield Row(at, 0, b"", FAULT, f"{_bytes(following - at)} up to {what} skipped")
         at, number = following, number + 1
     if at < source.size:
-        yield from _trailer(source, at)
+        yield from _trailer(source, at, limits)
     else:
         yield Row(source.size, 0, b"", FAULT, "the file ends here, without a trailer")
 
@@ -509,7 +509,7 @@ def _values(kind: str) -> Callable[[bytes], str]:
     return say
 
 
-def _trailer(source: Source, at: int) -> Rows:
+def _trailer(source: Source, at: int, limits: Limits) -> Rows:
     yield Row(at, 0, b"", "", "trailer")
     data = bytes(source.read(at, container.TRAILER_SIZE))
     pen = _Pen(data, at)
@@ -523,6 +523,7 @@ def _trailer(source: Source, at: int) -> Rows:
         pen.fault(f"{_bytes(source.size - end)} follow the trailer")
     try:
         trailer = Trailer.parse(data, end)
+        limits.check("directory_bytes", length, "the directory")
         header = bytes(source.read(0, container.HEADER_SIZE))
         trailer.check(header, source.read(start, length))
     except NnpackError as bad:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from threading import Lock
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
@@ -20,15 +21,16 @@ from nnpack.plugins import Plugins, split_plugins
 from nnpack.sections import (
     build,
     bytes_leaf,
-    check_digests,
     check_names,
+    digests_leaf,
     directory_leaf,
     parse_json,
     parse_payload,
     read_bytes,
     read_directory,
+    read_root,
 )
-from nnpack.source import AuthenticatedSource, BufferSource, Source, compute_root, open_source
+from nnpack.source import AuthenticatedSource, BufferSource, Source, open_source
 from nnpack.tensor import Tensor
 from nnpack.tree import NodeHead
 from nnpack.wire import up_align
@@ -66,6 +68,7 @@ class Reader(Mapping[str, Tensor]):
         self.limits = limits or DEFAULT_LIMITS
         self._threads = threads or min(os.cpu_count() or 1, 8)
         self._pool: ThreadPoolExecutor | None = None
+        self._lock, self._closed = Lock(), False
         self._tensors: dict[int, tuple[Section, NodeHead, Node | None, list[str]]] = {}
         self._metadata: dict[str, Any] | None = None
         wanted = None if expect is None else root_bytes(expect)
@@ -94,9 +97,15 @@ class Reader(Mapping[str, Tensor]):
         return f"<nnpack.Reader with {len(self)} tensors>"
 
     def close(self) -> None:
-        """Close the file: nothing more can be read from it."""
-        if self._pool:
-            self._pool.shutdown()
+        """Close the file: nothing more can be read from it.
+
+        What other threads are reading is read to its end, or is a ValueError there.
+        """
+        with self._lock:
+            self._closed = True
+            pool = self._pool
+        if pool:
+            pool.shutdown()
         self._source.close()
 
     def __getitem__(self, name: str) -> Tensor:
@@ -150,8 +159,7 @@ class Reader(Mapping[str, Tensor]):
         section = self._digests()
         if section is None:
             return None
-        tail = self._source.read(section.offset, self._source.size - section.offset)
-        return compute_root(tail, section.offset).hex()
+        return read_root(section, self._source)[0].hex()
 
     @property
     def source(self) -> Source:
@@ -209,15 +217,14 @@ class Reader(Mapping[str, Tensor]):
         section = self._digests()
         if section is None:
             raise error("bad-digest", "a root is expected, but the file has no digests")
-        source, at = self._source, section.offset
-        tail = bytes(source.read(at, source.size - at))
-        if compute_root(tail, at) != expected:
+        at = section.offset
+        root, tail = read_root(section, self._source)
+        if root != expected:
             raise error(
                 "bad-digest", "the file is not the one that the expected root names", offset=at
             )
-        leaf = bytes_leaf(section, Plugins(*split_plugins(None, None), {}), BufferSource(tail, at))
-        check_digests(section, leaf)
-        return AuthenticatedSource(source, read_bytes(section, leaf), at, tail)
+        leaf = digests_leaf(section, BufferSource(tail, at))
+        return AuthenticatedSource(self._source, read_bytes(section, leaf), at, tail)
 
     def _tensor(self, name: str, row: int) -> Tensor:
         if self._directory.types[row] == container.ALIAS:
@@ -270,12 +277,21 @@ class Reader(Mapping[str, Tensor]):
             for piece in todo:
                 task(piece)
             return
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._pool = ThreadPoolExecutor(self._threads, "nnpack")
-        for _ in self._pool.map(task, todo):
+        for _ in self._submit(task, todo):
             pass
+
+    def _submit(
+        self, task: Callable[[tuple[int, int]], None], todo: list[tuple[int, int]]
+    ) -> Iterator[None]:
+        """Give pieces to the threads; none of it happens while the file is being closed."""
+        with self._lock:
+            if self._closed:
+                raise ValueError("the file is closed")
+            if self._pool is None:
+                from concurrent.futures import ThreadPoolExecutor
+
+                self._pool = ThreadPoolExecutor(self._threads, "nnpack")
+            return self._pool.map(task, todo)
 
 
 class _Lazy(Mapping[str, Any]):

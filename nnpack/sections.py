@@ -16,7 +16,7 @@ from nnpack.nodes.dense import Dense
 from nnpack.nodes.opaque import Opaque
 from nnpack.nodes.quantized import Quantized
 from nnpack.plugins import Plugins, split_plugins
-from nnpack.source import CHUNK, Source
+from nnpack.source import CHUNK, Source, compute_root
 from nnpack.stream import CELLS, RAW, check_crc
 from nnpack.tree import NodeHead, lay_out, parse_tree
 from nnpack.wire import U32, U64, up8
@@ -104,9 +104,11 @@ def _held(node: Node) -> int:
     return most
 
 
-def bytes_leaf(section: Section, plugins: Plugins, source: Source) -> Dense:
-    """Return the leaf of bytes that the body of a graph, metadata, blob, ... section is."""
-    root = parse_payload(section)
+def check_leaf(section: Section, root: NodeHead) -> None:
+    """Check that the body of a graph, metadata, blob, ... section is a leaf of bytes.
+
+    Every reader asks this, also one that does not know the ids in it.
+    """
     stream, at = root.stream, root.offset
     rank = 2 if section.type == DIGESTS else 1
     if stream is None or root.dtype != _UINT8.id or len(root.shape) != rank:
@@ -124,12 +126,18 @@ def bytes_leaf(section: Section, plugins: Plugins, source: Source) -> Dense:
             offset=at,
             section=section.label,
         )
+
+
+def bytes_leaf(section: Section, plugins: Plugins, source: Source) -> Dense:
+    """Return the leaf of bytes that the body of a graph, metadata, blob, ... section is."""
+    root = parse_payload(section)
+    check_leaf(section, root)
     missing = plugins.unknown(root)
     if missing:
         raise error(
             "unsupported",
             f"this reader does not know {', '.join(missing)}",
-            offset=at,
+            offset=root.offset,
             section=section.label,
         )
     node = build(section, root, plugins, source)
@@ -195,6 +203,16 @@ def read_directory(section: Section, leaf: Dense, limits: Limits) -> Directory:
     return parse_directory(data, section.offset)
 
 
+def digests_leaf(section: Section, source: Source) -> Dense:
+    """Return the leaf of the digests section: a digest for each MiB before it, and no more.
+
+    Asked before any of it is read: a head may name a payload of any length.
+    """
+    leaf = bytes_leaf(section, Plugins(*split_plugins(None, None), {}), source)
+    check_digests(section, leaf)
+    return leaf
+
+
 def check_digests(section: Section, leaf: Dense) -> None:
     """Check that there is a digest for each MiB before the section."""
     if leaf.shape != (-(-section.offset // CHUNK), 32):
@@ -204,6 +222,16 @@ def check_digests(section: Section, leaf: Dense) -> None:
             offset=section.offset,
             section=section.label,
         )
+
+
+def read_root(section: Section, source: Source) -> tuple[bytes, bytes]:
+    """Return the root of a file whose digests section this is, and the bytes from it to the end.
+
+    These are the digests, the directory and the trailer, none of which is longer than it may be.
+    """
+    digests_leaf(section, source)
+    tail = bytes(source.read(section.offset, source.size - section.offset))
+    return compute_root(tail, section.offset), tail
 
 
 def check_stored(section: Section, root: NodeHead, source: Source) -> None:

@@ -15,6 +15,7 @@ from nnpack.plugins import Plugins, split_plugins
 from nnpack.sections import (
     bytes_leaf,
     check_digests,
+    check_leaf,
     check_names,
     check_stored,
     directory_leaf,
@@ -179,6 +180,8 @@ class Stream:
             tensor = Tensor(section.name, payload, section, *tree, self._limits, _run)
             return Item("tensor", section.name, tensor)
         root = parse_payload(section)
+        if section.type in container.TYPE_NAMES:
+            check_leaf(section, root)
         check_stored(section, root, payload)
         unknown = self._plugins.unknown(root)
         if section.type not in container.TYPE_NAMES:

@@ -155,7 +155,13 @@ class FileSource(_Windowed):
     def _fill(self, offset: int, out: memoryview) -> None:
         done = 0
         while done < len(out):
-            count = os.preadv(self._fd, [out[done:]], offset + done)
+            try:
+                count = os.preadv(self._fd, [out[done:]], offset + done)
+            except OSError:
+                if not self.closed:
+                    raise
+            if self.closed:  # by another thread: the descriptor may be another file's by now
+                raise ValueError("the file is closed")
             if not count:
                 raise _short(offset + done)
             done += count

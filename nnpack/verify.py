@@ -21,7 +21,8 @@ from nnpack.directory import Directory
 from nnpack.errors import FormatError, NnpackError, error
 from nnpack.limits import DEFAULT_LIMITS, Limits
 from nnpack.reader import open_directory, root_bytes
-from nnpack.source import Source, compute_root, open_source
+from nnpack.sections import read_root
+from nnpack.source import Source, open_source
 from nnpack.walk import find_directory, starts_chain, walk, why_not_open
 
 __all__ = ["MAX_FAULTS", "Progress", "Report", "verify"]
@@ -197,13 +198,20 @@ class _Verification:
         """Return the file's root, and compare it with the wanted one."""
         last = len(directory) - 1
         at = int(directory.offsets[last]) if last >= 0 else 0
-        root = None
+        root, what = None, "it has no digests"
         if last >= 0 and directory.types[last] == container.DIGESTS:
-            root = compute_root(bytes(self.source.read(at, self.source.size - at)), at)
+            root = self._read_root(directory[last])
+            what = "its digests are damaged" if root is None else f"its root is {root.hex()}"
         if wanted is not None and root != wanted:
-            what = "it has no digests" if root is None else f"its root is {root.hex()}"
             self._note(error("bad-digest", f"not the expected file: {what}", offset=at))
         return root
+
+    def _read_root(self, section: Section) -> bytes | None:
+        """Return the root, or None if the digests section cannot be one."""
+        try:
+            return read_root(section, self.source)[0]
+        except NnpackError:  # which the checker has noted
+            return None
 
 
 def _tensors(directory: Directory) -> set[str]:

@@ -1,8 +1,10 @@
 """Texts and files made to cost too much, or to be read in two ways."""
 
 import io
+import os
 import struct
 import tracemalloc
+import zlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,8 +13,12 @@ import pytest
 import nnpack
 from nnpack import graph, jsontext
 from nnpack.convert import convert
+from nnpack.describe import describe
+from nnpack.explain import _trailer
+from nnpack.source import ObjectSource
 from nnpack.verify import verify
 from tests import assemble as a
+from tests.reading import fault, read_sequential
 
 
 class Pipe:
@@ -337,3 +343,130 @@ def test_a_section_that_is_half_written_is_never_followed_by_another(at, monkeyp
         file.add("v", value)
     with pytest.raises(ValueError, match="a write failed"):
         file.close()
+
+
+# Reading
+
+
+SPLIT = {
+    "rank 2 in an unknown codec": (9, 0, (4, 1), "bad-node"),
+    "transform in a known codec": (0, 3, (4,), "bad-value"),
+    "transform in an unknown codec": (9, 1, (4,), "bad-value"),
+}
+
+
+@pytest.mark.parametrize("kind", [a.BLOB, a.GRAPH, a.METADATA])
+@pytest.mark.parametrize("what", SPLIT)
+def test_all_readers_agree_on_leaves_of_bytes(what, kind):
+    codec, transform, shape, wanted = SPLIT[what]
+    stream = a.stream([b"abcd"], codecs=(codec,), transform=transform)
+    name = b"" if kind == a.METADATA else b"b"
+    data = a.assemble(a.Part(kind, name, a.node(a.DENSE, a.UINT8, shape, stream), b"abcd"))
+    assert fault(data) == fault(data, read_sequential) == wanted
+    assert [bad.error_class for bad in verify(data).faults] == [wanted]
+    with pytest.raises(nnpack.FormatError, match=wanted):
+        convert(Pipe(data), io.BytesIO(), target_format="nnpk")
+
+
+class Counted(io.BytesIO):
+    """A file of zeros but for some pieces; counts what is read."""
+
+    def __init__(self, size, pieces):
+        super().__init__()
+        self.size, self.pieces, self.at, self.most = size, pieces, 0, 0
+
+    def seek(self, offset, whence=0):
+        self.at = offset + (self.size if whence == 2 else 0)
+        return self.at
+
+    def read(self, size=-1):
+        self.most = max(self.most, size)
+        assert size <= 1 << 20, f"{size} bytes are read at once"
+        out = bytearray(size)
+        for start, data in self.pieces.items():
+            low, high = max(start, self.at), min(start + len(data), self.at + size)
+            if low < high:
+                out[low - self.at : high - self.at] = data[low - start : high - start]
+        self.at += size
+        return bytes(out)
+
+
+HUGE = 3 << 30
+
+
+class Long(bytes):
+    """Says that it is longer than it is."""
+
+    def __len__(self):
+        return HUGE
+
+
+def huge_digests():
+    """A file whose digests section names a payload of 3 GiB; nothing of it is there."""
+    tree = a.node(a.DENSE, a.UINT8, (1, 32), a.stream([bytes(32)]))
+    head = a.Part(a.DIGESTS, b"", tree, Long(), flags=1).head(16)
+    end = 16 + len(head) + HUGE
+    row = struct.pack("<QQQIHHHB", 1, 16, HUGE, len(head), a.DIGESTS, 1, 0, 3) + head[32:]
+    section = a.Part(a.DIRECTORY, b"", a.dense(a.UINT8, (len(row),), row), row)
+    directory = section.head(end) + row
+    directory += bytes(-len(directory) & 7)
+    pointers = struct.pack("<QQ", end, len(directory))
+    trailer = pointers + struct.pack("<II", zlib.crc32(a.HEADER + directory + pointers), 0)
+    tail = directory + trailer + b"\x89NNPEND\n"
+    return end + len(tail), {0: a.HEADER + head, end: tail}
+
+
+def test_digests_are_not_read_before_their_shape_is_checked():
+    reader = nnpack.open(Counted(*huge_digests()))
+    with pytest.raises(nnpack.FormatError, match="the leaves end at"):
+        reader.root  # noqa: B018 - it is read
+    with pytest.raises(nnpack.FormatError, match="the leaves end at"):
+        nnpack.open(Counted(*huge_digests()), expect="00" * 32)
+    report = verify(Counted(*huge_digests()), expect="00" * 32)
+    assert [bad.error_class for bad in report.faults] == ["mismatch", "bad-digest"]
+    assert "its digests are damaged" in str(report.faults[1])
+    assert "the leaves end at" in describe(reader)["faults"][0]
+
+
+def test_a_directory_is_not_explained_before_its_size_is_checked():
+    """The chain ends at once; the trailer names a directory of 3 GiB."""
+    at = 16 + HUGE
+    pieces = {0: a.HEADER, at: struct.pack("<QQII", 16, HUGE, 0, 0) + b"\x89NNPEND\n"}
+    rows = [*_trailer(ObjectSource(Counted(at + 32, pieces)), at, nnpack.Limits())]
+    assert "the limit directory_bytes" in rows[-1].value
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A file of several blocks."""
+    array = np.random.default_rng(0).integers(0, 9, 1 << 20)
+    nnpack.save_file({"w": array}, tmp_path / "a.nnpk")
+    return tmp_path / "a.nnpk"
+
+
+def test_reading_after_another_thread_began_to_close(stored, monkeypatch):
+    reader = nnpack.open(stored, threads=2)
+    tensor = reader["w"]
+    tensor.read()
+    monkeypatch.setattr(reader.source, "close", lambda: None)  # it comes after the threads' end
+    reader.close()
+    with pytest.raises(ValueError, match="the file is closed"):
+        tensor.read()
+
+
+@pytest.mark.parametrize("reused", [False, True])
+def test_another_thread_closes_while_this_one_reads(stored, monkeypatch, reused):
+    reader = nnpack.open(stored, threads=1)
+    tensor = reader["w"]
+    read = os.preadv
+
+    def closing(descriptor, buffers, offset):
+        reader.close()
+        if reused:  # the number is another file's by now
+            buffers[0][:] = bytes(len(buffers[0]))
+            return len(buffers[0])
+        return read(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", closing)
+    with pytest.raises(ValueError, match="the file is closed"):
+        tensor.read()
