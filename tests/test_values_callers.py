@@ -231,19 +231,19 @@ class FloatShape:
         raise AssertionError(key)
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
-        lambda: nnpack.Dense(FloatShape()),
-        lambda: nnpack.Constant(np.uint8(1), (2.5,)),
-        lambda: nnpack.Constant(np.uint8(1), 3),
-        lambda: nnpack.Csr([1], [0], np.ones(1, np.float32), (3.0,)),
-        lambda: nnpack.Opaque(b"", "ggml.x", ("3",), "uint8"),
-    ],
-)
-def test_shapes_are_made_of_ints(build):
+SHAPES = {
+    "lazy": lambda: nnpack.Dense(FloatShape()),
+    "constant": lambda: nnpack.Constant(np.uint8(1), (2.5,)),
+    "an int": lambda: nnpack.Constant(np.uint8(1), 3),
+    "csr": lambda: nnpack.Csr([1], [0], np.ones(1, np.float32), (3.0,)),
+    "opaque": lambda: nnpack.Opaque(b"", "ggml.x", ("3",), "uint8"),
+}
+
+
+@pytest.mark.parametrize("what", SHAPES)
+def test_shapes_are_made_of_ints(what):
     with pytest.raises(TypeError, match="a shape is a tuple of ints"):
-        build()
+        SHAPES[what]()
 
 
 def test_a_view_is_read_only_even_where_there_is_nothing():
