@@ -194,8 +194,10 @@ class Node(ABC):
     def checked_parts(self) -> list[tuple[Node, int]]:
         """Return the parts that `check_contents` reads, and how many elements of each at once.
 
-        Unless a kind knows better: all of all.
+        Unless a kind knows better: all of all, if it has rules about them.
         """
+        if type(self).check_contents is Node.check_contents:
+            return []
         return [(part, part.size) for _, part in self.parts()]
 
     def check_memory(self) -> int:

@@ -252,3 +252,23 @@ def test_the_limit_on_the_address_space_counts(monkeypatch):
     monkeypatch.setattr(memory, "_read", lambda _: "")
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1000, 1000))
     assert memory.available_memory() == 800
+
+
+def test_only_kinds_with_rules_about_contents_are_charged_for_checking_them():
+    class Mine(nnpack.Concat):
+        id, name = 200, "org.mine.kind"
+
+    class Strict(Mine):
+        def check_contents(self):
+            for part in self.members:
+                part.to_numpy()
+
+    parts = [np.zeros(MANY, np.uint8)] * 2
+    assert (Mine(parts, 0).check_memory(), Mine(parts, 0).check_work()) == (0, 0)
+    strict = nnpack.Concat([Strict(parts, 0)], 0)
+    assert (strict.check_memory(), strict.check_work()) == (2 * MANY, 2 * MANY)
+    index = np.zeros(MANY, np.uint32)
+    grouped = nnpack.Quantized(parts[0], np.ones(2, np.float32), block=HALF, group_index=index, group_axis=0)  # fmt: skip
+    assert grouped.check_memory() == index.nbytes
+    looked = nnpack.Codebook(np.ones(1, np.float32), parts[0])
+    assert (looked.check_memory(), looked.check_work()) == (0, MANY)

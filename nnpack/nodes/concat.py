@@ -91,10 +91,6 @@ class Concat(Node):
         inner = sum(part.overhead(min(part.size, wanted)) for part in self.members)
         return min(self.size, wanted) * self.cell.itemsize + inner
 
-    def checked_parts(self) -> list[tuple[Node, int]]:
-        """None: there are no such rules."""
-        return []
-
     def window(self, start: int, stop: int) -> Fill:
         """Read each part's share of the range.
 

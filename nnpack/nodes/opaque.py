@@ -115,10 +115,6 @@ class Opaque(Node):
         """One: foreign blocks are decoded together, when a window is opened."""
         return 1
 
-    def checked_parts(self) -> list[tuple[Node, int]]:
-        """None: only a plug-in knows what the blocks should be."""
-        return []
-
     def overhead(self, wanted: int) -> int:  # noqa: ARG002 - foreign blocks are decoded together
         """All blocks, and all that they decode to."""
         return self.data.nbytes + self.nbytes
