@@ -224,8 +224,8 @@ class Trailer(NamedTuple):
         if magic != END_MAGIC:
             raise error(
                 "truncated",
-                "the file does not end with a trailer: it was cut short, "
-                "or its writing never finished (`nnpack salvage` may help)",
+                "the file does not end with a trailer: it was cut short, its writing never "
+                "finished, or bytes follow it (`nnpack salvage` may help)",
                 offset=size,
             )
         if zero:

@@ -9,7 +9,7 @@ from nnpack.abc import Codec, Node
 from nnpack.bindings import FIRST_PRIVATE, Bindings
 from nnpack.codecs import CODECS
 from nnpack.dtypes import BY_ID, DType, count
-from nnpack.errors import Invalid, NnpackError, error
+from nnpack.errors import Invalid, error, located
 from nnpack.nodes import KINDS
 from nnpack.nodes.dense import Dense
 from nnpack.nodes.opaque import Decoder, Opaque
@@ -78,7 +78,7 @@ class Plugins:
     def build(self, head: NodeHead, source: Source) -> Node:
         """Return the value that a tree of known ids describes, its leaves in the file."""
         dtype = BY_ID[head.dtype]
-        try:
+        with located(head.offset):
             if head.stream:
                 stream = self._stream(head, head.stream, dtype, source)
                 return Dense.of_source(stream, head.shape, dtype)
@@ -90,10 +90,6 @@ class Plugins:
             cursor.finish(f"the parameters of a {kind.name} node")
             if isinstance(node, Opaque):
                 node = node.with_decoder(self.decoders.get(node.format))
-        except Invalid as bad:
-            raise error(bad.error_class, str(bad), offset=head.offset) from bad
-        except NnpackError as bad:
-            raise bad.at(offset=head.offset) from None
         return node
 
     def _stream(self, head: NodeHead, stream: StreamHead, dtype: DType, source: Source) -> Stream:

@@ -10,11 +10,9 @@ from nnpack.abc import Node, read_range
 from nnpack.container import DIGESTS, DIRECTORY, GRAPH, HEAD_SIZE, Section
 from nnpack.directory import Directory, parse_directory
 from nnpack.dtypes import named
-from nnpack.errors import Invalid, NnpackError, error
+from nnpack.errors import error, located
 from nnpack.limits import MAX_SECTIONS, Limits
 from nnpack.nodes.dense import Dense
-from nnpack.nodes.opaque import Opaque
-from nnpack.nodes.quantized import Quantized
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.source import CHUNK, Source, compute_root
 from nnpack.stream import CELLS, RAW, check_crc
@@ -30,17 +28,13 @@ _UINT8: Final = named("uint8")
 def parse_payload(section: Section) -> NodeHead:
     """Decode the node tree of a section's body, and check that its leaves tile the payload."""
     at = section.offset + HEAD_SIZE + up8(len(section.name.encode()))
-    try:
+    with located(at, section.label):
         root = parse_tree(section.body, at)
         end = lay_out(root, section.payload_offset, section.alignment)
         if end != section.payload_end:
             raise error(
-                "mismatch",
-                f"the leaves end at byte {end}, the payload at {section.payload_end}",
-                offset=at,
+                "mismatch", f"the leaves end at byte {end}, the payload at {section.payload_end}"
             )
-    except NnpackError as bad:
-        raise bad.at(offset=at, section=section.label) from None
     return root
 
 
@@ -61,10 +55,8 @@ def is_one_block(root: NodeHead) -> bool:
 
 def build(section: Section, root: NodeHead, plugins: Plugins, source: Source) -> Node:
     """Return the value of a tree of known ids, its leaves in the file."""
-    try:
+    with located(section.offset, section.label):
         return plugins.build(root, source)
-    except NnpackError as bad:
-        raise bad.at(offset=section.offset, section=section.label) from None
 
 
 def open_tree(
@@ -88,20 +80,9 @@ def check_cost(section: Section, root: NodeHead, node: Node, limits: Limits) -> 
     parts = [*root.walk()] if root.stream else [*root.walk()][1:]
     charge = sum(part.decoded_size for part in parts)
     limits.check_expansion(charge, section.payload_length)
-    held = _held(node)
+    held = node.check_memory()
     limits.check_request(held, held)
-
-
-def _held(node: Node) -> int:
-    """Return the bytes that checking a tree's contents holds: whole grains of what it reads."""
-    most = 0
-    for _, part in node.parts():
-        whole = isinstance(node, Quantized) and part is node.group_index
-        if not isinstance(node, Opaque):
-            cells = part.size if whole else min(part.grain, part.size)
-            most = max(most, cells * part.cell.itemsize)
-        most = max(most, _held(part))
-    return most
+    limits.check_ratio(node.check_work(), section.payload_length)
 
 
 def check_leaf(section: Section, root: NodeHead) -> None:
@@ -147,10 +128,8 @@ def bytes_leaf(section: Section, plugins: Plugins, source: Source) -> Dense:
 
 def read_bytes(section: Section, leaf: Dense) -> memoryview:
     """Return the bytes of a leaf of bytes."""
-    try:
+    with located(section.payload_offset, section.label):
         return read_range(leaf, 0, leaf.size).data
-    except NnpackError as bad:
-        raise bad.at(offset=section.payload_offset, section=section.label) from None
 
 
 def parse_json(section: Section, data: memoryview) -> tuple[dict[str, Any], list[str]]:
@@ -159,14 +138,9 @@ def parse_json(section: Section, data: memoryview) -> tuple[dict[str, Any], list
     Returns:
         the object, and for a graph the names that must be tensors or aliases of the file.
     """
-    try:
+    with located(section.payload_offset, section.label):
         value = jsontext.parse(data)
-        names = graph.check(value) if section.type == GRAPH else []
-    except Invalid as bad:
-        raise error(
-            bad.error_class, str(bad), offset=section.payload_offset, section=section.label
-        ) from bad
-    return value, names
+        return value, graph.check(value) if section.type == GRAPH else []
 
 
 def check_names(section: Section, names: Iterable[str], tensors: Container[str]) -> None:
@@ -240,14 +214,12 @@ def check_stored(section: Section, root: NodeHead, source: Source) -> None:
     Works for trees with unknown ids too.
     """
     at = section.payload_offset
-    try:
+    with located(section=section.label):
         for start, length, crc in stored_pieces(root):
             check_zeros(source, at, start)
             check_crc(source.read(start, length), crc, start)
             at = start + length
         check_zeros(source, at, section.end)
-    except NnpackError as bad:
-        raise bad.at(section=section.label) from None
 
 
 def stored_pieces(root: NodeHead) -> Iterator[tuple[int, int, int]]:

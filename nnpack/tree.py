@@ -8,7 +8,7 @@ from typing import Final
 
 from nnpack.abc import Node
 from nnpack.dtypes import BY_ID, check_shape, count
-from nnpack.errors import Invalid, error
+from nnpack.errors import error, located
 from nnpack.limits import MAX_DEPTH, MAX_NODES, MAX_RANK
 from nnpack.nodes.dense import Dense
 from nnpack.stream import StreamHead
@@ -102,10 +102,8 @@ def _parse_node(cursor: Cursor, depth: int, nodes: list[int]) -> NodeHead:
             "bad-node", f"a node of {length} bytes, {parameter_length} of parameters", offset=at
         )
     shape = cursor.u64s(rank, "a dimension")
-    try:
+    with located(at):
         check_shape(shape, BY_ID.get(dtype))
-    except Invalid as bad:
-        raise error(bad.error_class, str(bad), offset=at) from None
     place = cursor.here
     node = NodeHead(kind, role, dtype, shape, cursor.take(parameter_length, "parameters"), place)
     last = -1 if parts == 0 else 0

@@ -470,3 +470,17 @@ def test_another_thread_closes_while_this_one_reads(stored, monkeypatch, reused)
     monkeypatch.setattr(os, "preadv", closing)
     with pytest.raises(ValueError, match="the file is closed"):
         tensor.read()
+
+
+def test_advice_for_callers_is_not_given_for_files():
+    parts = [
+        a.node(a.CONSTANT, a.INT8, (3,), bytes(8), role=1),
+        constant((0,), 2),
+        constant((0,), 3),
+    ]
+    tree = a.node(a.CSR, a.UINT8, (3,), struct.pack("<QQ", 1, 0), parts)
+    with pytest.raises(nnpack.FormatError, match="int8") as caught:
+        nnpack.open(a.assemble(a.tensor("w", tree)))["w"]
+    with pytest.raises(ValueError, match=r"astype|view") as advised:
+        nnpack.Codebook(np.ones(2), np.zeros(3, np.int8))
+    assert advised.value.hint not in str(caught.value)

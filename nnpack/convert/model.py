@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from nnpack.errors import Invalid, NnpackError, error
+from nnpack.errors import located
 from nnpack.limits import MAX_NAME, Limits
 from nnpack.sequential import Item
 
@@ -131,12 +131,8 @@ class Wanted:
 @contextmanager
 def blame(name: str, offset: int | None = None) -> Iterator[None]:
     """Turn what is wrong with a tensor of a file into a `NnpackError` that names the tensor."""
-    try:
+    with located(offset, name[:MAX_NAME]):
         yield
-    except Invalid as bad:
-        raise error(bad.error_class, str(bad), offset=offset, section=name[:MAX_NAME]) from bad
-    except NnpackError as bad:
-        raise bad.at(offset=offset, section=name[:MAX_NAME]) from None
 
 
 def reported(items: Iterable[Item], total: int | None, progress: Progress | None) -> Iterator[Item]:

@@ -87,7 +87,9 @@ def _in_order(pipe: Pipe, options: Options, summary: Summary) -> Generator[Item,
 
 def _drop_digests(options: Options, summary: Summary) -> None:
     """Say that the digests and the root of the source are not those of the target."""
-    if summary.target_format == "nnpk" and not options.digests:
+    if summary.target_format != "nnpk":
+        summary.note(f"the digests of the source are left out; {summary.target_format} has none")
+    elif not options.digests:
         summary.note("the digests of the source are left out; --digests makes new ones")
 
 

@@ -168,7 +168,7 @@ def parse_header(text: bytes) -> Header:
     try:
         header = jsontext.parse(text)
     except Invalid as bad:
-        raise error(bad.error_class, f"the header: {bad}", offset=U64.size) from bad
+        raise error(bad.error_class, f"the header: {bad.message}", offset=U64.size) from bad
     metadata = _restored(header.pop(METADATA, None))
     given = [_entry(name, value) for name, value in header.items()]
     entries = sorted(given, key=lambda entry: (entry.start, entry.stop))
