@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,7 +32,7 @@ SMALL_LEAF: Final = 64
 """Bytes below which no codec is tried."""
 NOISE: Final = 7.8
 """Bits of entropy a byte above which no codec is tried."""
-BYTES, DELTA, PAIR = 1, 2, 3
+BYTES, DELTA, PAIR, FLOAT = 1, 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,85 +76,76 @@ def choose(profile: str, leaf: Dense, *, text: bool = False) -> Plan:
         return plain
     if text:
         return Plan(plain.transform, (Zstd(),), LARGE_BLOCK_LOG2)
-    samples = [*_samples(leaf, 1 << plain.log2)]
-    best = plain
-    least = PAYS * sum(plain.transform.plane_lengths(len(s), dtype)[0] for s in samples)
+    sample = _sample(leaf, 1 << plain.log2)
+    size = plain.transform.plane_lengths(len(sample), dtype)[0]
+    best, least = plain, PAYS * size
     for transform in _candidates(dtype):
-        parameter = _room(transform, samples, dtype, leaf.size, plain.log2)
-        split = [_copies(transform.split(sample, dtype, parameter)) for sample in samples]
-        picked = [
-            _pick_codec(profile, [planes[k] for planes in split]) for k in range(len(split[0]))
-        ]
-        if transform.forms > 1:  # its first plane is the same few bytes in every block
+        parameter = _room(transform, sample, leaf, plain.log2)
+        planes = transform.split(sample, dtype, parameter)
+        picked = [_pick_codec(profile, plane) for plane in planes]
+        if transform.forms > 1:  # its first plane is raw, and the same few bytes in every block
             picked[0] = CODECS[RAW], 0.0
-        total = sum(size for _, size in picked)
+        total = sum(cost for _, cost in picked)
         if total < least:
             codecs = tuple(codec for codec, _ in picked)
             best, least = Plan(transform, codecs, plain.log2, parameter), PAYS * total
+        if transform.id == PAIR and picked[-1][0].id == RAW:
+            break  # what is noise here is noise in every other transform
     return best
 
 
 def _candidates(dtype: DType) -> list[Transform]:
-    """Return the transforms that are worth a try, the simplest first."""
+    """Return the transforms that are worth a try, the fastest first."""
     if dtype.packed:
         return [TRANSFORMS[CELLS]]
-    if TRANSFORMS[PAIR].accepts(dtype):
-        return [TRANSFORMS[CELLS], TRANSFORMS[PAIR], TRANSFORMS[BYTES]]
-    return [TRANSFORMS[key] for key in (BYTES, DELTA) if TRANSFORMS[key].accepts(dtype)]
+    keys = (PAIR, CELLS) if dtype.bits == 8 else (PAIR, BYTES, DELTA, FLOAT)
+    return [TRANSFORMS[key] for key in keys if TRANSFORMS[key].accepts(dtype)]
 
 
-def _room(transform: Transform, samples: list[Array], dtype: DType, cells: int, log2: int) -> int:
+def _room(transform: Transform, sample: Array, leaf: Dense, log2: int) -> int:
     """Return the parameter that makes room for a block's exceptions."""
-    if not isinstance(transform, Pair) or not transform.max_parameter(dtype):
+    if not isinstance(transform, Pair) or not transform.max_parameter(leaf.cell):
         return 0
-    found = sum(transform.exceptions(sample, dtype) for sample in samples)
-    block = min(cells, 1 << log2)
-    tried = sum(len(sample) for sample in samples)
-    expected = 2 * (found + 1) * max(1, block // max(tried, 1))
-    return min(-(-expected // 4), transform.max_parameter(dtype))
+    found = transform.exceptions(sample, leaf.cell)
+    expected = 2 * (found + 1) * max(1, min(leaf.size, 1 << log2) // len(sample))
+    return min(-(-expected // 4), transform.max_parameter(leaf.cell))
 
 
-def _pick_codec(profile: str, planes: list[Array]) -> tuple[Codec, float]:
-    """Return the codec that a profile has for a plane of which these are pieces, and their size."""
-    size = sum(plane.nbytes for plane in planes)
-    best: tuple[Codec, float] = (CODECS[RAW], float(size))
-    if profile == "fast" or not size:
-        return best
-    entropy = _entropy(planes)
-    if entropy < NOISE * size / 8:
-        best = Zstd(WEIGHTS), entropy
-    matches, weights = (
-        sum(min(len(codec.encode(plane.data)), plane.nbytes) for plane in planes[:1])
-        for codec in (Zstd(), Zstd(WEIGHTS))
-    )
-    if matches < PAYS * weights and matches < PAYS * planes[0].nbytes:
-        return Zstd(), best[1] * matches / weights
-    return best
+def _pick_codec(profile: str, plane: Array) -> tuple[Codec, float]:
+    """Return the codec that a profile has for a plane, and the bytes that it makes of a sample."""
+    size = plane.nbytes
+    if not size or profile == "fast":
+        return CODECS[RAW], float(size)
+    entropy = _entropy(plane)
+    if entropy > NOISE / 8 * size:
+        return CODECS[RAW], float(size)
+    start = plane[: max(SMALL_LEAF, size // SAMPLES)]
+    weights = len(Zstd(WEIGHTS).encode(start.data))
+    matches = len(Zstd().encode(start.data))
+    if matches < PAYS * weights:
+        return Zstd(), entropy * matches / weights
+    return Zstd(WEIGHTS), entropy
 
 
-def _entropy(planes: list[Array]) -> float:
+def _entropy(plane: Array) -> float:
     """Return the bytes that a perfect code for single bytes would need, and a table."""
-    found = np.bincount(np.concatenate(planes), minlength=256)
+    found = np.bincount(plane, minlength=256)
     found = found[found > 0]
-    total = int(found.sum())
-    return float(total * np.log2(total) - (found * np.log2(found)).sum()) / 8 + len(found) / 4
+    return float(len(plane) * np.log2(len(plane)) - found @ np.log2(found)) / 8 + len(found) / 4
 
 
-def _copies(planes: list[Array]) -> list[Array]:
-    """Return planes that outlive the next block's."""
-    return [plane.copy() for plane in planes]
-
-
-def _samples(leaf: Dense, block: int) -> Iterator[Array]:
-    """Yield the beginnings of a few blocks, or pieces of the only one."""
-    step = max(block, 1) if leaf.size > SAMPLES * block else -(-leaf.size // SAMPLES)
-    starts = range(0, leaf.size, max(step, SAMPLE_CELLS))
+def _sample(leaf: Dense, block: int) -> Array:
+    """Return the beginnings of a few blocks, or pieces of the only one."""
+    step = max(SAMPLE_CELLS, block if leaf.size > SAMPLES * block else -(-leaf.size // SAMPLES))
+    starts = range(0, leaf.size, step)
     picks = sorted({len(starts) * i // SAMPLES for i in range(SAMPLES)})
-    for start in (starts[pick] for pick in picks):
-        stop = min(start + SAMPLE_CELLS, leaf.size)
-        out = np.empty(stop - start, leaf.cell.numpy)
-        leaf.window(start, stop)(start, stop, out)
-        yield out
+    ranges = [(starts[i], min(starts[i] + SAMPLE_CELLS, leaf.size)) for i in picks]
+    out = np.empty(sum(stop - start for start, stop in ranges), leaf.cell.numpy)
+    at = 0
+    for start, stop in ranges:
+        leaf.window(start, stop)(start, stop, out[at : at + stop - start])
+        at += stop - start
+    return out
 
 
 def _log2(dtype: DType, cells: int) -> int:

@@ -202,12 +202,22 @@ def components(cells, dtype):
     return [part for cell in cells for part in (cell % 2**half, cell >> half)], half
 
 
+def rotated(cell, width):
+    return cell << 1 & 2**width - 1 | cell >> width - 1
+
+
 FORMULAS = {
     0: lambda cells, dtype: cells_plane(cells, dtype.bits),
     1: lambda cells, dtype: byte_planes(*components(cells, dtype)),
     2: lambda cells, dtype: delta_planes(cells, dtype.bits),
+    4: lambda cells, dtype: byte_planes([rotated(cell, dtype.bits) for cell in cells], dtype.bits),
 }
-ACCEPTED = {0: DTYPES, 1: DTYPES, 2: [t for t in DTYPES if t.name.startswith(("int", "uint"))]}
+ACCEPTED = {
+    0: DTYPES,
+    1: DTYPES,
+    2: [t for t in DTYPES if t.name.startswith(("int", "uint"))],
+    4: [BY_NAME[name] for name in ("float16", "bfloat16", "float32", "float64")],
+}
 
 
 def test_every_transform_has_its_formula():

@@ -8,8 +8,9 @@ from nnpack.abc import Transform
 from nnpack.transforms.bytes import Bytes
 from nnpack.transforms.cells import Cells
 from nnpack.transforms.delta import Delta
+from nnpack.transforms.float import Float
 from nnpack.transforms.pair import Pair
 
 TRANSFORMS: Final[dict[int, Transform]] = {
-    transform.id: transform for transform in (Cells(), Bytes(), Delta(), Pair())
+    transform.id: transform for transform in (Cells(), Bytes(), Delta(), Pair(), Float())
 }

@@ -1,0 +1,312 @@
+"""nnpack's profiles and its peers on real weights: size, encoding, and file to array.
+
+Run as `python benchmarks/compare.py`; needs the extra `compare`. One run, everything interleaved:
+each round saves and loads every case once with every contestant. Files are in the page cache,
+arrays are fresh, nnpack checks all its checksums. Writes a table and a picture to
+`benchmarks/results/`, and says of each point of a peer which profile dominates it: at least as
+small (within 0.1 point), and at least as fast to decode.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import ml_dtypes
+import numpy as np
+import peers
+import weights
+from peers import Arrays, Case, Peer
+
+import nnpack
+from nnpack.profiles import PROFILES
+
+RESULTS = Path(__file__).parent / "results"
+POINT = 0.1
+"""Points of size that count as equal."""
+THREADED = ("nnpack", "zipnn", "blosc2")
+GROUP = 32
+LARGE = 200_000_000
+
+
+class Point(NamedTuple):
+    """What one contestant does on one case: percent, and MB/s of arrays."""
+
+    case: str
+    name: str
+    size: float
+    encode: float
+    decode: dict[int, float]
+
+
+def main() -> None:
+    """Run, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--cases", nargs="*", help="by default all")
+    options = parser.parse_args()
+    contestants = [*map(ours, PROFILES), *peers.peers()]
+    points: list[Point] = []
+    for name, make in cases().items():
+        if not options.cases or name in options.cases:
+            points += measure(name, make(), contestants, options.rounds)
+    report = render(points, options.rounds)
+    print(report)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "compare.md").write_text(report)
+    draw(points, RESULTS / "compare.png")
+
+
+def ours(profile: str) -> Peer:
+    """Return one of nnpack's profiles as a contestant."""
+
+    def save(path: Path, case: Case) -> None:
+        # Into a file object, without the fsync that a path gets and that no peer does.
+        with (
+            path.open("wb", buffering=0) as file,
+            nnpack.Writer(file, profile=profile, threads=1) as writer,
+        ):
+            for name, array in case.arrays.items():
+                writer.add(name, array)
+
+    def load(path: Path, _case: Case, threads: int) -> Arrays:
+        return nnpack.load_file(path, threads=threads)
+
+    return Peer(f"nnpack {profile}", save, load)
+
+
+def cases() -> dict[str, Callable[[], Case]]:
+    """Return what is stored."""
+    return {
+        "bf16": lambda: case("bfloat16", cast("bfloat16")),
+        "fp32": lambda: case("float32", weights.load()),
+        "fp16": lambda: case("float16", cast("float16")),
+        "fp8": lambda: case("float8_e4m3fn", fp8()),
+        "int8 per row": lambda: case("int8", int8()),
+        "int4 groups of 32": lambda: case("uint4", int4()),
+        "bf16, 200 MB": lambda: case("bfloat16", large()),
+        "bf16 Gauss": lambda: case("bfloat16", drawn(lambda rng, n: rng.standard_normal(n))),
+        "bf16 Laplace": lambda: case("bfloat16", drawn(lambda rng, n: rng.laplace(size=n))),
+        "bf16 Student t, 4": lambda: case("bfloat16", drawn(lambda rng, n: rng.standard_t(4, n))),
+    }
+
+
+def case(dtype: str, arrays: Arrays) -> Case:
+    """Return arrays with their bits in types that every peer knows."""
+    views = {"bfloat16": np.uint16, "float8_e4m3fn": np.uint8}
+    view = views.get(dtype)
+    bits = {name: array.view(view) if view else array for name, array in arrays.items()}
+    if dtype == "uint4":  # two in a byte, as peers would ship them
+        bits = {name: array.view(np.uint8) for name, array in arrays.items()}
+        bits = {name: array[..., ::2] | array[..., 1::2] << 4 for name, array in bits.items()}
+    return Case(dtype, arrays, bits)
+
+
+def matrices() -> Arrays:
+    """Return the weights that are quantized: those of rank 2."""
+    return {name: array for name, array in weights.load().items() if array.ndim == 2}
+
+
+def cast(dtype: str) -> Arrays:
+    """Return all weights, rounded."""
+    kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    return {name: array.astype(kind) for name, array in weights.load().items()}
+
+
+def fp8() -> Arrays:
+    """Return the matrices scaled to the range of e4m3 by their greatest weight."""
+    kind = ml_dtypes.float8_e4m3fn
+    most = float(ml_dtypes.finfo(kind).max)
+    return {name: (w * (most / np.abs(w).max())).astype(kind) for name, w in matrices().items()}
+
+
+def int8() -> Arrays:
+    """Return the matrices with a scale for each row."""
+    scaled = {n: w / (np.abs(w).max(1, keepdims=True) / 127) for n, w in matrices().items()}
+    return {name: np.rint(w).astype(np.int8) for name, w in scaled.items()}
+
+
+def int4() -> Arrays:
+    """Return the matrices with a scale for each 32 weights, as 0 to 15."""
+    found = {}
+    for name, w in matrices().items():
+        groups = w.reshape(-1, GROUP)
+        codes = np.rint(groups / (np.abs(groups).max(1, keepdims=True) / 7)) + 8
+        found[name] = codes.reshape(w.shape).astype(ml_dtypes.uint4)
+    return found
+
+
+def large() -> Arrays:
+    """Return the model many times over, its rows in another order each time."""
+    rng, found, size, copy = np.random.default_rng(0), {}, 0, 0
+    while size < LARGE:
+        for name, array in cast("bfloat16").items():
+            found[f"{copy}.{name}"] = rng.permutation(array)
+            size += array.nbytes
+        copy += 1
+    return found
+
+
+def drawn(draw: Callable[[np.random.Generator, int], np.ndarray]) -> Arrays:
+    """Return independent weights of a known distribution."""
+    rng = np.random.default_rng(1)
+    kind = ml_dtypes.bfloat16
+    return {f"w{i}": (draw(rng, 1 << 20) * 0.02).astype(kind).reshape(1024, -1) for i in range(8)}
+
+
+def entropy(case: Case) -> float:
+    """Return the entropy of all cells together, if each were drawn alone: percent of the size."""
+    cells = np.concatenate([array.reshape(-1) for array in case.bits.values()])
+    if cells.itemsize > 2:
+        return float("nan")
+    found = np.unique(cells, return_counts=True)[1] / len(cells)
+    return float(-(found * np.log2(found)).sum() / (8 * cells.itemsize) * 100)
+
+
+def measure(name: str, case: Case, contestants: list[Peer], rounds: int) -> list[Point]:
+    """Return the points of a case."""
+    raw = sum(array.nbytes for array in case.bits.values())
+    print(f"{name}: {raw / 1e6:.1f} MB, entropy of a cell {entropy(case):.2f} %", flush=True)
+    encode: dict[str, list[float]] = {}
+    decode: dict[tuple[str, int], list[float]] = {}
+    sizes: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(rounds + 1):
+            for at, peer in enumerate(list(contestants)):
+                path = Path(folder, str(at))
+                path.unlink(missing_ok=True)
+                try:
+                    seconds = timed(lambda path=path, peer=peer: peer.save(path, case))[0]
+                except Exception as refused:  # noqa: BLE001 - a peer's way to say no
+                    print(f"  {peer.name}: {refused}")
+                    contestants = [other for other in contestants if other is not peer]
+                    continue
+                sizes[peer.name] = 100 * path.stat().st_size / raw
+                for threads in (1, 2):
+                    if threads == 1 or peer.name.startswith(THREADED):
+                        took, found = timed(
+                            lambda path=path, peer=peer, threads=threads: peer.load(
+                                path, case, threads
+                            )
+                        )
+                        if number:
+                            decode.setdefault((peer.name, threads), []).append(took)
+                        else:
+                            check(peer, case, found)
+                        del found
+                if number:
+                    encode.setdefault(peer.name, []).append(seconds)
+    speed = lambda times: raw / statistics.median(times) / 1e6  # noqa: E731
+    return [
+        Point(
+            name,
+            peer,
+            size,
+            speed(encode[peer]),
+            {t: speed(decode[peer, t]) for t in (1, 2) if (peer, t) in decode},
+        )
+        for peer, size in sizes.items()
+    ]
+
+
+def timed(run: Callable[[], Arrays | None]) -> tuple[float, Arrays | None]:
+    """Return the seconds that something takes, and what it gives."""
+    gc.collect()
+    start = time.perf_counter()
+    found = run()
+    return time.perf_counter() - start, found
+
+
+def check(peer: Peer, case: Case, found: Arrays | None) -> None:
+    """Compare every bit."""
+    wanted = case.arrays if peer.name.startswith("nnpack") else case.bits
+    for name, array in wanted.items():
+        same = np.asarray(found[name]).view(np.uint8) == array.view(np.uint8)
+        if not same.all():
+            raise AssertionError(f"{peer.name} changed {name}")
+
+
+def render(points: list[Point], rounds: int) -> str:
+    """Return the tables and the verdicts as Markdown."""
+    lines = [
+        "# nnpack and its peers",
+        "",
+        f"Python {platform.python_version()}, nnpack {nnpack.__version__}, {peers.versions()}.",
+        f"Medians of {rounds} interleaved rounds.",
+        "Size in percent of the arrays; speeds in MB/s of arrays, from file to fresh arrays.",
+        f"Not installed: {', '.join(peers.MISSING) or 'none'}.",
+    ]
+    for case in dict.fromkeys(point.case for point in points):
+        lines += ["", f"## {case}", ""]
+        lines += ["| | size % | encode | decode, 1 thread | 2 threads | dominated by |"]
+        lines += ["|---|---|---|---|---|---|"]
+        rows = [point for point in points if point.case == case]
+        for point in sorted(rows, key=lambda point: point.size):
+            two = f"{point.decode[2]:.0f}" if 2 in point.decode else "–"
+            one = f"{point.decode[1]:.0f}"
+            verdict = "" if point.name.startswith("nnpack") else dominance(point, rows)
+            size, encode = f"{point.size:.2f}", f"{point.encode:.0f}"
+            lines.append(f"| {' | '.join((point.name, size, encode, one, two, verdict))} |")
+    return "\n".join(lines) + "\n"
+
+
+def dominance(peer: Point, rows: list[Point]) -> str:
+    """Say which profile dominates a peer's point, or by how much the nearest does not."""
+    said = []
+    for threads in peer.decode:
+        small = [
+            row for row in rows if row.name.startswith("nnpack") and row.size <= peer.size + POINT
+        ]
+        if not small:
+            least = min(row.size for row in rows if row.name.startswith("nnpack"))
+            said.append(f"none, {least - peer.size:.2f} points larger")
+            continue
+        best = max(small, key=lambda row: row.decode[threads])
+        ratio = best.decode[threads] / peer.decode[threads]
+        said.append(f"{best.name.split()[1]} {ratio:.2f}x" if ratio >= 1 else f"no, {ratio:.2f}x")
+    return ", ".join(said)
+
+
+def draw(points: list[Point], path: Path) -> None:
+    """Draw size against decoding speed, one picture a case."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = [*dict.fromkeys(point.case for point in points)]
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(6 * columns, 4.5 * rows), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(names) :]:
+        axis.set_visible(False)
+    for axis, name in zip(axes.flat, names, strict=False):
+        for point in points:
+            if point.case != name or point.size > 101:
+                continue
+            own = point.name.startswith("nnpack")
+            axis.plot(point.size, point.decode[1], "o" if own else "s", color="C3" if own else "C7")
+            axis.annotate(
+                point.name,
+                (point.size, point.decode[1]),
+                xytext=(4, 3),
+                textcoords="offset points",
+                fontsize=7,
+                color="C3" if own else "0.3",
+            )
+        axis.set(title=name, xlabel="size, % (left is better)", ylabel="MB/s, 1 thread")
+        axis.grid(visible=True, alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
