@@ -32,7 +32,7 @@ def save_file(
     Raises:
         TypeError, ValueError: a name or a value cannot be stored.
     """
-    with Writer(path, profile=profile) as writer:
+    with Writer(path, profile=profile, deduplicate=profile != "raw") as writer:
         _add_all(writer, tensors, metadata)
 
 
@@ -44,7 +44,7 @@ def save(
 ) -> bytes:
     """Return what `save_file` writes."""
     target = io.BytesIO()
-    with Writer(target, profile=profile) as writer:
+    with Writer(target, profile=profile, deduplicate=profile != "raw") as writer:
         _add_all(writer, tensors, metadata)
     return target.getvalue()
 

@@ -70,15 +70,25 @@ def choose(profile: str, leaf: Dense, *, text: bool = False) -> Plan:
         leaf: the cells, of which a few pieces are tried.
         text: whether the cells are bytes with repeated passages (JSON, blobs, directory).
     """
+    if text and profile != "raw" and leaf.nbytes >= SMALL_LEAF:
+        return Plan(TRANSFORMS[CELLS], (Zstd(),), LARGE_BLOCK_LOG2)
+    return _choose(profile, leaf)[0]
+
+
+def estimate(profile: str, leaf: Dense) -> float:
+    """Return the bytes that a leaf will take, about, as its profile stores it."""
+    return _choose(profile, leaf)[1]
+
+
+def _choose(profile: str, leaf: Dense) -> tuple[Plan, float]:
+    """Return the plan for a leaf, and the bytes that it will take, about."""
     dtype = leaf.cell
     plain = raw_plan(dtype, leaf.size)
     if profile == "raw" or leaf.nbytes < SMALL_LEAF:
-        return plain
-    if text:
-        return Plan(plain.transform, (Zstd(),), LARGE_BLOCK_LOG2)
+        return plain, float(leaf.nbytes)
     sample = _sample(leaf, 1 << plain.log2)
     size = plain.transform.plane_lengths(len(sample), dtype)[0]
-    best, least = plain, PAYS * size
+    best, cost, least = plain, float(size), PAYS * size
     for transform in _candidates(dtype):
         parameter = _room(transform, sample, leaf, plain.log2)
         planes = transform.split(sample, dtype, parameter)
@@ -88,10 +98,11 @@ def choose(profile: str, leaf: Dense, *, text: bool = False) -> Plan:
         total = sum(cost for _, cost in picked)
         if total < least:
             codecs = tuple(codec for codec, _ in picked)
-            best, least = Plan(transform, codecs, plain.log2, parameter), PAYS * total
+            best = Plan(transform, codecs, plain.log2, parameter)
+            cost, least = total, PAYS * total
         if transform.id == PAIR and picked[-1][0].id == RAW:
             break  # what is noise here is noise in every other transform
-    return best
+    return best, cost * leaf.size / len(sample)
 
 
 def _candidates(dtype: DType) -> list[Transform]:
@@ -128,10 +139,19 @@ def _pick_codec(profile: str, plane: Array) -> tuple[Codec, float]:
 
 
 def _entropy(plane: Array) -> float:
-    """Return the bytes that a perfect code for single bytes would need, and a table."""
+    """Return the bytes that Huffman codes of single bytes need, about, and their table.
+
+    That is the entropy, unless one byte is more than half of all: its code cannot be shorter than
+    a bit.
+    """
+    total = len(plane)
     found = np.bincount(plane, minlength=256)
     found = found[found > 0]
-    return float(len(plane) * np.log2(len(plane)) - found @ np.log2(found)) / 8 + len(found) / 4
+    bits = float(total * np.log2(total) - found @ np.log2(found))
+    most = found.max() / total
+    if 0.5 < most < 1:
+        bits += total * (1 + most * np.log2(most) + (1 - most) * np.log2(1 - most))
+    return bits / 8 + len(found) / 4
 
 
 def _sample(leaf: Dense, block: int) -> Array:

@@ -283,6 +283,10 @@ class PlannedWriter(Writer):
         self._planner = planner
         super().__init__(target, **options)
 
+    def simplify(self, node: Node) -> Node:
+        """Return the value as it is."""
+        return node
+
     def plan(self, leaf: Dense) -> Plan:
         """Return what the function says."""
         return self._planner(leaf)

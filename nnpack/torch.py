@@ -64,7 +64,7 @@ def save_file(
         TypeError: a tensor's type or layout cannot be stored.
         ValueError: a name cannot be.
     """
-    with Writer(path, profile=profile) as writer:
+    with Writer(path, profile=profile, deduplicate=profile != "raw") as writer:
         _add_all(writer, tensors, metadata)
 
 
@@ -76,7 +76,7 @@ def save(
 ) -> bytes:
     """Return what `save_file` writes."""
     target = io.BytesIO()
-    with Writer(target, profile=profile) as writer:
+    with Writer(target, profile=profile, deduplicate=profile != "raw") as writer:
         _add_all(writer, tensors, metadata)
     return target.getvalue()
 

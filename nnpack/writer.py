@@ -20,6 +20,7 @@ from nnpack.bindings import FIRST_PRIVATE, LAST_PRIVATE, SECTION_TYPE, pack_name
 from nnpack.codecs import CODECS
 from nnpack.container import Section, Trailer
 from nnpack.directory import pack_directory
+from nnpack.duplicates import Duplicates
 from nnpack.encode import encode
 from nnpack.errors import Invalid, located
 from nnpack.kept import checked
@@ -30,6 +31,7 @@ from nnpack.nodes.dense import Dense, as_node
 from nnpack.payload import Payload
 from nnpack.profiles import PROFILES, Plan, choose
 from nnpack.sections import parse_payload
+from nnpack.simplify import simplify
 from nnpack.source import CHUNK, ROOT_PREFIX, Source
 from nnpack.taps import Crc, Digests
 from nnpack.tensor import Tensor
@@ -75,6 +77,8 @@ class Writer:
             bytes are the same for any number.
         codecs: plug-ins besides `nnpack.codecs.CODECS`.
         kinds: plug-ins besides `nnpack.nodes.KINDS`.
+        deduplicate: store arrays that are equal to the last bit once, the others as aliases, which
+            the metadata list; holds on to the values, which must stay as they are.
         bindings: names of private ids besides those of the plug-ins, as `Reader.bindings` has
             them, for tensors that `copy` writes.
 
@@ -98,6 +102,7 @@ class Writer:
         threads: int | None = None,
         codecs: Mapping[int, Codec] | None = None,
         kinds: Mapping[int, type[Node]] | None = None,
+        deduplicate: bool = False,
         bindings: Mapping[tuple[int, int], str] | None = None,
     ) -> None:
         """Begin the file."""
@@ -124,6 +129,7 @@ class Writer:
         self._types: dict[str, int] = {}
         self._used: list[str] = []
         self._metadata: bytes | None = None
+        self._duplicates = Duplicates() if deduplicate else None
         self.root: str | None = None
         self._file: AtomicFile | None = None
         self._spool: str | None = None
@@ -180,11 +186,12 @@ class Writer:
             raise Invalid(bad.error_class, f"{name!a}: {bad.message}", bad.hint) from bad
         except TypeError as bad:
             raise TypeError(f"{name!a}: {bad}") from bad
-        self._types[name] = container.TENSOR
 
     def add_alias(self, name: str, target: str) -> None:
         """Give the tensor called `target`, written before, a second name."""
         self._check_name(name)
+        if self._duplicates:
+            target = self._duplicates.firsts.get(target, target)
         if self._types.get(target) != container.TENSOR:
             raise ValueError(f"an alias needs a tensor written before it; {target!a} is none")
         self._section(container.ALIAS, name, container.pack_alias(target))
@@ -324,6 +331,9 @@ class Writer:
         missing = [name for name in self._used if self._types.get(name) not in tensors]
         if missing:
             raise ValueError(f"a graph uses {missing[0]!a}, which no node, input or tensor gives")
+        if self._duplicates and self._duplicates.firsts:
+            held = jsontext.parse(self._metadata) if self._metadata else {}
+            self._metadata = jsontext.dump(self._duplicates.noted(held))
         if self._metadata is not None:
             self._bytes(container.METADATA, "", self._metadata)
         root = None
@@ -389,16 +399,27 @@ class Writer:
             head = encode(leaf, plan, payload, self._workers(leaf, plan))
             self._section(kind, name, pack_tree(leaf, 0, lambda _: head.pack()), payload)
 
+    def simplify(self, node: Node) -> Node:
+        """Return what is stored for a value: the same elements, told more shortly perhaps."""
+        if self._profile == "raw" or not isinstance(node, Dense):
+            return node
+        return simplify(self._profile, node)
+
     def plan(self, leaf: Dense) -> Plan:
         """Return how a leaf of a tensor is stored; a subclass may decide otherwise."""
         return choose(self._profile, leaf)
 
     def _tensor(self, name: str, node: Node) -> None:
-        """Write a tree's section."""
+        """Write a tree's section, or an alias of one that is equal."""
+        first = self._duplicates.find(name, node) if self._duplicates else None
+        if first is not None:
+            self._section(container.ALIAS, name, container.pack_alias(first))
+            self._types[name] = container.ALIAS
+            return
         _check_tree(node)
         # Even what is in memory: since it was built its arrays may have changed.
         with checked(node, self._spool) as tree:
-            self._encoded(name, tree)
+            self._encoded(name, self.simplify(tree))
 
     def _encoded(self, name: str, node: Node) -> None:
         """Encode the leaves of a checked tree and write its section."""
@@ -419,6 +440,7 @@ class Writer:
             heads.reverse()
             body = pack_tree(node, 0, lambda _: heads.pop())
             self._section(container.TENSOR, name, body, payload, log2)
+        self._types[name] = container.TENSOR
 
     def _check_bound(self, node: Node, plans: Iterable[Plan]) -> None:
         """Check that private kinds and codecs have their names in the file."""

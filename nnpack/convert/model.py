@@ -149,7 +149,7 @@ def reported(items: Iterable[Item], total: int | None, progress: Progress | None
 
 
 def split_origin(metadata: dict[str, Any], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split off what `nnpack.origin` says about tensors of a foreign format.
+    """Split off what `nnpack.origin` says about tensors of a foreign format, which knows no alias.
 
     Returns:
         tensor -> what is said of it, and the metadata without that.
@@ -162,6 +162,10 @@ def split_origin(metadata: dict[str, Any], name: str) -> tuple[dict[str, Any], d
         for tensor, said in origin.items()
         if isinstance(said, dict) and said.get("format") == name
     }
-    rest = {tensor: said for tensor, said in origin.items() if tensor not in own}
+    rest = {
+        tensor: said
+        for tensor, said in origin.items()
+        if tensor not in own and said != {"deduplicated": True}
+    }
     others = {key: value for key, value in metadata.items() if key != ORIGIN}
     return own, others | {ORIGIN: rest} if rest else others

@@ -110,6 +110,7 @@ def write(model: Model, target: Target, options: Options, summary: Summary) -> N
         digests=options.digests,
         threads=options.threads,
         bindings=model.bindings,
+        deduplicate=model.lasting and options.profile != "raw",
     ) as writer:
         for item in reported(model.items, model.total, options.progress):
             _add(writer, item, options, summary, model.bindings)

@@ -1,0 +1,96 @@
+"""Arrays that say little: one value everywhere, or a few distinct ones; told as what they are."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from nnpack.abc import PIECE, Fill, Node, read_range
+from nnpack.dtypes import Array, named
+from nnpack.nodes.codebook import Codebook
+from nnpack.nodes.constant import Constant
+from nnpack.nodes.dense import Dense
+from nnpack.profiles import estimate
+
+SMALL: Final = 64
+"""Cells below which nothing is gained."""
+GLANCE: Final = 1 << 10
+"""Cells that are looked at first: most arrays show there that they are neither."""
+PAYS: Final = 0.9
+"""A codebook must save this much, for two lookups take the place of one copy."""
+
+
+def simplify(profile: str, leaf: Dense) -> Node:
+    """Return a constant or a codebook with the same bits where that is smaller, or the leaf."""
+    if leaf.size < SMALL or leaf.cell.packed:
+        return leaf
+    table = np.unique(_bits(leaf, 0, leaf.size, -(-leaf.size // GLANCE)))
+    most = 256 if leaf.cell.itemsize > 1 else 16
+    if len(table) > most or leaf.cell.itemsize > 8:
+        return leaf
+    found = _distinct(leaf, table, most)
+    if found is None:
+        return leaf
+    if len(found) == 1:
+        return Constant(found.view(leaf.cell.numpy), leaf.shape, leaf.dtype)
+    width = next(bits for bits in (1, 2, 4, 8) if len(found) <= 1 << bits)
+    source = _Indices(leaf, found)
+    indices = Dense.of_source(source, leaf.shape, named(f"uint{width}"))
+    if estimate(profile, indices) > PAYS * estimate(profile, leaf):
+        return leaf
+    shape = (*[1] * len(leaf.shape), len(found))
+    return Codebook(Dense(found.view(leaf.cell.numpy).reshape(shape), leaf.dtype), indices)
+
+
+def _distinct(leaf: Dense, table: Array, most: int) -> Array | None:
+    """Return all distinct bit patterns, ascending; None if there are too many."""
+    for start in range(0, leaf.size, PIECE):
+        bits = _bits(leaf, start, min(start + PIECE, leaf.size))
+        new = bits[_lookup(table, bits)[1]]
+        if len(new):
+            table = np.union1d(table, np.unique(new))
+            if len(table) > most:
+                return None
+    return table
+
+
+def _lookup(table: Array, bits: Array) -> tuple[Array, Array]:
+    """Return where bit patterns stand in a sorted table, and which do not."""
+    if len(table) == 1:
+        return np.zeros(len(bits), np.intp), bits != table[0]
+    places = np.minimum(np.searchsorted(table, bits), len(table) - 1)
+    return places, table[places] != bits
+
+
+def _bits(leaf: Dense, start: int, stop: int, step: int = 1) -> Array:
+    """Return the bit patterns of cells."""
+    if leaf.in_memory:
+        return leaf.array.reshape(-1)[start:stop:step].view(leaf.cell.uint)
+    if step > 1:  # slicing may be slow: look at the beginning
+        stop = min(start + GLANCE, stop)
+    return read_range(leaf, start, stop).view(leaf.cell.uint)
+
+
+class _Indices:
+    """Where the cells of a leaf stand in a table; looked up when they are asked for."""
+
+    in_memory = False
+
+    def __init__(self, leaf: Dense, table: Array) -> None:
+        self._leaf, self._table = leaf, table
+        self.grain = leaf.grain
+
+    def window(self, start: int, stop: int) -> Fill:
+        """Look cells up."""
+        read = self._leaf.window(start, stop)
+
+        def fill(a: int, b: int, out: Array) -> None:
+            cells = np.empty(b - a, self._leaf.cell.numpy)
+            read(a, b, cells)
+            places, missing = _lookup(self._table, cells.view(self._leaf.cell.uint))
+            if missing.any():
+                raise ValueError("a lazy array gave other elements the second time")
+            out.view(np.uint8)[:] = places
+
+        return fill

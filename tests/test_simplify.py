@@ -1,0 +1,114 @@
+"""Arrays that say little are told as what they are; equal ones are stored once."""
+
+import io
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import nnpack
+from nnpack import testing
+from nnpack.convert import convert
+
+RNG = np.random.default_rng(5)
+WEIGHTS = RNG.standard_normal((200, 300)).astype(np.float32)
+NAN = np.array([0x7FC01234], np.uint32).view(np.float32)
+
+# what: (array, kind that it is stored as)
+LITTLE = {
+    "zeros": (np.zeros((100, 100), np.float32), "constant"),
+    "minus zeros": (-np.zeros(1000), "constant"),
+    "a NaN with a payload": (np.repeat(NAN, 999), "constant"),
+    "complex": (np.full(100, 1 - 2j, np.complex128), "dense"),
+    "both zeros": (np.where(WEIGHTS > 0, 0.0, -0.0).astype(np.float32), "dense"),
+    "ternary": (np.sign(WEIGHTS).astype(np.int8) * (np.abs(WEIGHTS) > 1.5), "codebook"),
+    "integers in floats": (np.rint(WEIGHTS * 30).astype(np.float32), "codebook"),
+    "dequantized": ((np.rint(WEIGHTS * 20) * np.float32(0.037)).astype(np.float16), "codebook"),
+    "weights": (WEIGHTS, "dense"),
+    "bfloat16": (WEIGHTS.astype(ml_dtypes.bfloat16), "dense"),
+    "bytes": (RNG.integers(0, 256, 9999, np.uint8), "dense"),
+    "few cells": (np.zeros(63, np.float32), "dense"),
+    "zeros but one": (np.eye(1, 5000, 3333, dtype=np.float32), "codebook"),
+    "late surprise": (np.concatenate([np.zeros(1 << 19, np.float32), WEIGHTS.reshape(-1)]), "dense"),
+}  # fmt: skip
+
+
+class Sliced:
+    """An array that can only be sliced."""
+
+    def __init__(self, array):
+        self.shape, self.dtype, self._array = array.shape, array.dtype, array
+
+    def __getitem__(self, key):
+        return self._array[key]
+
+
+@pytest.mark.parametrize("what", LITTLE)
+def test_what_an_array_is_stored_as(what):
+    array, kind = LITTLE[what]
+    for value in (array, Sliced(array)):
+        data = testing.file_of({"w": value})
+        tensor = nnpack.open(data)["w"]
+        assert testing.same_bits(tensor.read(), array)
+        assert tensor.dtype == nnpack.Dense(array).dtype
+        assert tensor.kind == kind or value is not array
+    assert len(data) <= len(testing.file_of({"w": array}, profile="raw")) + 200
+    plain = nnpack.open(testing.file_of({"w": array}, profile="raw"))["w"]
+    assert plain.kind == "dense"
+
+
+def test_equal_tensors_are_stored_once():
+    other = WEIGHTS.copy()
+    other[100, 200] = np.nextafter(other[100, 200], 9)
+    model = {
+        "a": WEIGHTS,
+        "nearly": other,
+        "b": WEIGHTS.copy(),
+        "shape": WEIGHTS.reshape(300, 200).copy(),
+        "c": WEIGHTS,
+        "small": np.ones(3),
+        "small too": np.ones(3),
+    }
+    data = nnpack.save(model, {"title": "x"})
+    with nnpack.open(data) as file:
+        assert file.aliases == {"b": "a", "c": "a"}
+        said = {"b": {"deduplicated": True}, "c": {"deduplicated": True}}
+        assert file.metadata == {"title": "x", "nnpack.origin": said}
+    loaded = nnpack.load(data)
+    assert [*loaded] == [*model]
+    assert all(testing.same_bits(loaded[name], array) for name, array in model.items())
+    assert not np.shares_memory(loaded["a"], loaded["b"])
+    assert nnpack.open(nnpack.save(model, profile="raw")).aliases == {}
+
+
+def test_the_writer_keeps_nothing_unless_asked():
+    target = io.BytesIO()
+    with nnpack.Writer(target) as file:
+        file.add("a", WEIGHTS)
+        file.add("b", WEIGHTS)
+    assert nnpack.open(target.getvalue()).aliases == {}
+    target = io.BytesIO()
+    with nnpack.Writer(target, deduplicate=True) as file:
+        file.add("a", WEIGHTS)
+        file.add("b", WEIGHTS)
+        file.add_alias("c", "b")
+        file.set_metadata({"nnpack.origin": {"b": {"format": "x"}, "a": {"format": "y"}}})
+    with nnpack.open(target.getvalue()) as reader:
+        assert reader.aliases == {"b": "a", "c": "a"}
+        assert reader.metadata["nnpack.origin"] == {
+            "b": {"format": "x", "deduplicated": True},
+            "a": {"format": "y"},
+        }
+
+
+def test_conversion_stores_equal_tensors_once_and_gives_both_back(tmp_path):
+    import safetensors.numpy
+
+    source, ours, back = tmp_path / "m.safetensors", tmp_path / "m.nnpk", tmp_path / "b.safetensors"
+    safetensors.numpy.save_file({"a": WEIGHTS, "b": WEIGHTS.copy(), "z": np.zeros(999)}, source)
+    convert(source, ours)
+    with nnpack.open(ours) as file:
+        assert (file.aliases, file["z"].kind) == ({"b": "a"}, "constant")
+    assert ours.stat().st_size < source.stat().st_size // 2
+    convert(ours, back)
+    assert back.read_bytes() == source.read_bytes()
