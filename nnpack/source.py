@@ -15,7 +15,9 @@ from nnpack.scratch import scratch
 from nnpack.wire import U64
 
 WINDOW: Final = 1 << 18
-"""Small reads share one read of so many bytes: heads and tiny tensors stand side by side."""
+"""Small reads that follow each other share one read: of a page at first, then of more and more, up
+to so many bytes. Heads and tiny tensors stand side by side; heads of large tensors do not."""
+PAGE: Final = 1 << 12
 SMALL: Final = 1 << 15
 ROOT_PREFIX: Final = b"nnpack root 1\n"
 CHUNK: Final = 1 << 20
@@ -111,6 +113,7 @@ class _Windowed(Source):
 
     def __init__(self) -> None:
         self._window = (0, memoryview(b""))
+        self._ahead = PAGE
 
     @abstractmethod
     def _fill(self, offset: int, out: memoryview) -> None: ...
@@ -119,7 +122,11 @@ class _Windowed(Source):
         start, window = self._window
         if start <= offset and offset + size <= start + len(window):
             return window[offset - start : offset - start + size]
-        length = size if size > SMALL else min(WINDOW, self.size - offset)
+        length = size
+        if size <= SMALL:
+            follows = 0 <= offset - start - len(window) <= SMALL
+            self._ahead = min(8 * self._ahead, WINDOW) if follows else PAGE
+            length = min(max(self._ahead, size), self.size - offset)
         room = memoryview(bytearray(length))
         self._fill(offset, room)
         data = room.toreadonly()

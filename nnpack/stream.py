@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -21,6 +21,8 @@ from nnpack.wire import crc32, pad8, up8
 _HEAD: Final = struct.Struct("<BBBB")
 ENTRY: Final = 8
 """Bytes of a block table entry: stored length, CRC-32."""
+ROWS: Final = 1 << 12
+"""Rows of the block table that are Python objects at once."""
 CELLS, RAW = 0, 0
 """Ids of the transform and the codec that leave a leaf mappable."""
 
@@ -172,21 +174,24 @@ class Stream:
         if not self.cells:
             return
         stored = self.head.table[:, 0].reshape(-1, len(self.codecs))
-        raw = np.array(self.head.codecs) == RAW
-        last = self.cells % self.block or self.block
-        for rows, cells in ((stored[:-1], self.block), (stored[-1:], last)):
-            good = np.zeros(len(rows), np.bool_)
-            for form in range(self.transform.forms):
-                most = np.array(self._lengths(cells, form))
-                fits = (rows <= most) & (~raw | (rows == most)) & ((rows > 0) | (most == 0))
-                good |= fits.all(axis=1)
-            if not good.all():
-                lengths = rows[int(np.argmin(good))].tolist()
-                least = min(lengths) == 0 and all(self._lengths(cells))
-                raise error(
-                    "bad-value" if least else "mismatch",
-                    f"planes of {self._lengths(cells)} bytes stored in {lengths}",
-                )
+        whole, last = divmod(self.cells, self.block)
+        for rows, cells in ((stored[:whole], self.block), (stored[whole:], last)):
+            forms = [self._lengths(cells, form) for form in range(self.transform.forms)]
+            for start in range(0, len(rows), ROWS):
+                for lengths in {*map(tuple, rows[start : start + ROWS].tolist())}:
+                    if not any(self._fits(lengths, most) for most in forms):
+                        empty = 0 in lengths and all(forms[0])
+                        raise error(
+                            "bad-value" if empty else "mismatch",
+                            f"planes of {forms[0]} bytes stored in {[*lengths]}",
+                        )
+
+    def _fits(self, lengths: Iterable[int], most: Iterable[int]) -> bool:
+        """Return whether planes can be stored in so many bytes."""
+        return all(
+            length == size or (0 < length < size and codec != RAW)
+            for length, size, codec in zip(lengths, most, self.head.codecs, strict=True)
+        )
 
     @property
     def grain(self) -> int:
