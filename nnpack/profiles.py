@@ -13,7 +13,7 @@ from nnpack.codecs.zstd import WEIGHTS, Zstd
 from nnpack.dtypes import Array, DType
 from nnpack.limits import MAX_PLANE_BLOCK
 from nnpack.nodes.dense import Dense
-from nnpack.stream import CELLS, RAW
+from nnpack.stream import CELLS, ENTRY, RAW
 from nnpack.transforms import TRANSFORMS
 from nnpack.transforms.pair import Pair
 
@@ -87,22 +87,25 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float]:
     if profile == "raw" or leaf.nbytes < SMALL_LEAF:
         return plain, float(leaf.nbytes)
     sample = _sample(leaf, 1 << plain.log2)
-    size = plain.transform.plane_lengths(len(sample), dtype)[0]
-    best, cost, least = plain, float(size), PAYS * size
+    blocks = -(-leaf.size >> plain.log2)
+    scale = leaf.size / len(sample)
+    best = plain
+    cost = leaf.size * dtype.bits / 8
     for transform in _candidates(dtype):
         parameter = _room(transform, sample, leaf, plain.log2)
         planes = transform.split(sample, dtype, parameter)
         picked = [_pick_codec(profile, plane) for plane in planes]
-        if transform.forms > 1:  # its first plane is raw, and the same few bytes in every block
+        total = scale * sum(size for _, size in picked)
+        if transform.forms > 1:  # its first plane is raw, and as long in every block
+            total += blocks * len(planes[0]) - scale * picked[0][1]
             picked[0] = CODECS[RAW], 0.0
-        total = sum(cost for _, cost in picked)
-        if total < least:
+        total += blocks * ENTRY * (len(planes) - 1)
+        if total < PAYS * cost:
             codecs = tuple(codec for codec, _ in picked)
-            best = Plan(transform, codecs, plain.log2, parameter)
-            cost, least = total, PAYS * total
+            best, cost = Plan(transform, codecs, plain.log2, parameter), total
         if transform.id == PAIR and picked[-1][0].id == RAW:
             break  # what is noise here is noise in every other transform
-    return best, cost * leaf.size / len(sample)
+    return best, cost
 
 
 def _candidates(dtype: DType) -> list[Transform]:

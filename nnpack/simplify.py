@@ -17,17 +17,21 @@ SMALL: Final = 64
 """Cells below which nothing is gained."""
 GLANCE: Final = 1 << 10
 """Cells that are looked at first: most arrays show there that they are neither."""
-PAYS: Final = 0.9
-"""A codebook must save this much, for two lookups take the place of one copy."""
+HEADS: Final = 100
+"""Bytes of the heads of a codebook's parts."""
+PAYS: Final = 0.97
+"""A codebook that does not save this much is not worth another kind."""
+WORD: Final = 8
+"""Bytes of the widest cells that are compared as one number."""
 
 
 def simplify(profile: str, leaf: Dense) -> Node:
     """Return a constant or a codebook with the same bits where that is smaller, or the leaf."""
-    if leaf.size < SMALL or leaf.cell.packed:
+    if leaf.size < SMALL or leaf.cell.packed or leaf.cell.itemsize > WORD:
         return leaf
     table = np.unique(_bits(leaf, 0, leaf.size, -(-leaf.size // GLANCE)))
     most = 256 if leaf.cell.itemsize > 1 else 16
-    if len(table) > most or leaf.cell.itemsize > 8:
+    if len(table) > most:
         return leaf
     found = _distinct(leaf, table, most)
     if found is None:
@@ -37,7 +41,8 @@ def simplify(profile: str, leaf: Dense) -> Node:
     width = next(bits for bits in (1, 2, 4, 8) if len(found) <= 1 << bits)
     source = _Indices(leaf, found)
     indices = Dense.of_source(source, leaf.shape, named(f"uint{width}"))
-    if estimate(profile, indices) > PAYS * estimate(profile, leaf):
+    codebook = estimate(profile, indices) + found.nbytes + HEADS
+    if codebook > PAYS * estimate(profile, leaf):
         return leaf
     shape = (*[1] * len(leaf.shape), len(found))
     return Codebook(Dense(found.view(leaf.cell.numpy).reshape(shape), leaf.dtype), indices)
