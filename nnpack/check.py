@@ -121,7 +121,7 @@ class Checker:
                     yield from self._unknown(section)
         except Invalid as bad:
             yield error(
-                bad.error_class, str(bad), offset=section.payload_offset, section=section.label
+                bad.error_class, bad.message, offset=section.payload_offset, section=section.label
             )
         except NnpackError as bad:
             yield bad.at(offset=section.offset, section=section.label)

@@ -173,7 +173,7 @@ def _sections(source: Source, limits: Limits) -> Rows:
     at, number = container.HEADER_SIZE, 0
     finder = Finder(source)
     while at < source.size and not _is_trailer(source, at):
-        following = yield from _section(source, at, number, limits)
+        following = yield from _section(source, at, number, limits, finder)
         if following is None:
             following, what = finder.next_head(at + 8), "the next section head"
             if following is None:
@@ -209,7 +209,7 @@ def _has_sync(source: Source, at: int) -> bool:
 
 
 def _section(
-    source: Source, at: int, number: int, limits: Limits
+    source: Source, at: int, number: int, limits: Limits, finder: Finder
 ) -> Generator[Row, None, int | None]:
     """Explain one section; return where the next one stands, None if that cannot be told."""
     fixed = bytes(source.read(at, min(container.HEAD_SIZE, source.size - at)))
@@ -230,6 +230,9 @@ def _section(
     body_at = container.HEAD_SIZE + up8(name_length)
     if not body_at <= length <= MAX_HEAD or length & 7:
         pen.fault("a head of this length cannot be")
+        head = fixed
+    elif not finder.spend(0 if number == 0 else min(length, source.size - at)):
+        pen.fault("heads overlap here too often to look at each")
         head = fixed
     else:
         head = bytes(source.read(at, min(length, source.size - at)))

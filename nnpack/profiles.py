@@ -92,14 +92,12 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float]:
     best = plain
     cost = leaf.size * dtype.bits / 8
     for transform in _candidates(dtype):
-        parameter = _room(transform, sample, leaf, plain.log2)
-        planes = transform.split(sample, dtype, parameter)
+        parameter, planes = _tried(transform, sample, leaf, plain.log2)
         picked = [_pick_codec(profile, plane) for plane in planes]
-        total = scale * sum(size for _, size in picked)
+        total = scale * sum(size for _, size in picked) + blocks * ENTRY * (len(planes) - 1)
         if transform.forms > 1:  # its first plane is raw, and as long in every block
-            total += blocks * len(planes[0]) - scale * picked[0][1]
-            picked[0] = CODECS[RAW], 0.0
-        total += blocks * ENTRY * (len(planes) - 1)
+            picked.insert(0, (CODECS[RAW], 0.0))
+            total += blocks * (ENTRY + transform.plane_lengths(0, dtype, parameter)[0])
         if total < PAYS * cost:
             codecs = tuple(codec for codec, _ in picked)
             best, cost = Plan(transform, codecs, plain.log2, parameter), total
@@ -108,21 +106,26 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float]:
     return best, cost
 
 
+def _tried(transform: Transform, sample: Array, leaf: Dense, log2: int) -> tuple[int, list[Array]]:
+    """Return the parameter for a leaf, and a sample's planes, but for one that tells the form."""
+    most = transform.max_parameter(leaf.cell)
+    planes = transform.split(sample, leaf.cell, most)
+    if transform.forms == 1:
+        return 0, planes
+    control, *others = planes
+    found = Pair.exceptions(control)
+    if not most or found is None:
+        return 0, others
+    expected = 2 * (found + 1) * max(1, min(leaf.size, 1 << log2) // len(sample))
+    return min(-(-expected // 4), most), others
+
+
 def _candidates(dtype: DType) -> list[Transform]:
     """Return the transforms that are worth a try, the fastest first."""
     if dtype.packed:
         return [TRANSFORMS[CELLS]]
     keys = (PAIR, CELLS) if dtype.bits == 8 else (PAIR, BYTES, DELTA, FLOAT)
     return [TRANSFORMS[key] for key in keys if TRANSFORMS[key].accepts(dtype)]
-
-
-def _room(transform: Transform, sample: Array, leaf: Dense, log2: int) -> int:
-    """Return the parameter that makes room for a block's exceptions."""
-    if not isinstance(transform, Pair) or not transform.max_parameter(leaf.cell):
-        return 0
-    found = transform.exceptions(sample, leaf.cell)
-    expected = 2 * (found + 1) * max(1, min(leaf.size, 1 << log2) // len(sample))
-    return min(-(-expected // 4), transform.max_parameter(leaf.cell))
 
 
 def _pick_codec(profile: str, plane: Array) -> tuple[Codec, float]:

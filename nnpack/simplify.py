@@ -15,8 +15,10 @@ from nnpack.profiles import estimate
 
 SMALL: Final = 64
 """Cells below which nothing is gained."""
-GLANCE: Final = 1 << 10
+GLANCE: Final = 1 << 9
 """Cells that are looked at first: most arrays show there that they are neither."""
+LONG: Final = 16
+"""Cells for each entry of a table: shorter arrays are as small in another form."""
 HEADS: Final = 100
 """Bytes of the heads of a codebook's parts."""
 PAYS: Final = 0.97
@@ -29,11 +31,11 @@ def simplify(profile: str, leaf: Dense) -> Node:
     """Return a constant or a codebook with the same bits where that is smaller, or the leaf."""
     if leaf.size < SMALL or leaf.cell.packed or leaf.cell.itemsize > WORD:
         return leaf
-    table = np.unique(_bits(leaf, 0, leaf.size, -(-leaf.size // GLANCE)))
-    most = 256 if leaf.cell.itemsize > 1 else 16
-    if len(table) > most:
+    most = min(256 if leaf.cell.itemsize > 1 else 16, leaf.size // LONG)
+    table = {*_bits(leaf, 0, leaf.size, -(-leaf.size // GLANCE)).tolist()}
+    if len(table) > max(most, 1):
         return leaf
-    found = _distinct(leaf, table, most)
+    found = _distinct(leaf, np.array(sorted(table), leaf.cell.uint), most)
     if found is None:
         return leaf
     if len(found) == 1:
@@ -55,7 +57,7 @@ def _distinct(leaf: Dense, table: Array, most: int) -> Array | None:
         new = bits[_lookup(table, bits)[1]]
         if len(new):
             table = np.union1d(table, np.unique(new))
-            if len(table) > most:
+            if len(table) > max(most, 1):
                 return None
     return table
 

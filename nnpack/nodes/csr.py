@@ -350,8 +350,36 @@ class Csr(Node):
         if self._is_regular and self.rows:
             self._check_regular()
             return
-        for _ in self._walk():
-            pass
+        start, gaps_at = 0, _reader(self.gaps)
+        for first in range(0, self.rows, PIECE):
+            last = min(first + PIECE, self.rows)
+            counts = self._row_counts(first, last)
+            ends = np.cumsum(counts, dtype=np.int64) + start
+            if int(ends[-1]) > self.nnz:
+                raise Invalid("bad-index", f"counts sum to more than {self.nnz} values")
+            self._check_rows(first, counts, ends, gaps_at)
+            start = int(ends[-1])
+        self._check_total(start)
+
+    def _check_rows(
+        self, first: int, counts: Array, ends: Array, gaps_at: Callable[[int, int], Array]
+    ) -> None:
+        """Check rows from `first` on: the last column is the sum of gaps and elements before."""
+        lengths = np.full(len(counts), self.row_length, np.int64)
+        if first + len(counts) == self.rows:
+            lengths[-1] = self.size - (self.rows - 1) * self.row_length
+        if (counts > lengths).any():
+            raise Invalid("bad-index", "a count is more than its row or the values hold")
+        some = np.flatnonzero(counts)
+        room = lengths[some] - counts[some]  # what the gaps of a row may sum to
+        begins, ends = ends[some] - counts[some], ends[some]
+        for a in range(int(begins[0]), int(ends[-1]), PIECE) if len(some) else ():
+            b = min(a + PIECE, int(ends[-1]))
+            low, high = np.searchsorted(ends, a, "right"), np.searchsorted(begins, b)
+            at = np.maximum(begins[low:high] - a, 0)
+            room[low:high] -= np.add.reduceat(gaps_at(a, b), at, dtype=np.int64)
+            if (room[low:high] < 0).any():
+                raise Invalid("bad-index", "a column is beyond its row's end")
 
     def _check_regular(self) -> None:
         """Check rows that are all alike: the last, which may be shorter than others, says all."""

@@ -73,11 +73,10 @@ class Pair(Transform):
             return [control, half, half]
         return [control, main if form == BYTES else main // 2, main * (dtype.itemsize - 1)]
 
-    def exceptions(self, cells: Array, dtype: DType) -> int:
-        """Return how many exponents are too far from the others to be half bytes."""
-        bits = cells.view(dtype.uint)
-        exponents = (bits >> (8 * dtype.itemsize - 9)).astype(np.uint8)
-        return min(int((exponents - np.uint8(base) > 15).sum()) for base in _bases(exponents))
+    @staticmethod
+    def exceptions(control: Array) -> int | None:
+        """Return how many exceptions a control plane lists; None if the exponents are bytes."""
+        return int(control[2]) | int(control[3]) << 8 if control[0] == NIBBLES else None
 
     def split(self, cells: Array, dtype: DType, parameter: int = 0) -> list[Array]:
         """Return the planes."""
@@ -233,9 +232,8 @@ def _split_nibbles(exponents: Array, control: Array) -> Array:
         if len(places) > room:
             break
         control[:HEAD] = [NIBBLES, base, *divmod(len(places), 256)[::-1]]
-        gaps = np.diff(places, prepend=-1) - 1
-        control[HEAD : HEAD + 2 * room].view("<u2")[: len(gaps)] = gaps
-        control[HEAD + 2 * room :][: len(gaps)] = exponents[places]
+        control[HEAD : HEAD + 2 * room].view("<u2")[: len(places)] = _gaps(places)
+        control[HEAD + 2 * room :][: len(places)] = exponents[places]
         low, high = nibbles[:half].view("<u2"), nibbles[half:].view("<u2")
         np.left_shift(high, _FOUR, high)
         np.bitwise_or(low, high, low)
@@ -257,12 +255,20 @@ def _bases(exponents: Array) -> Iterator[int]:
     yield max(top - 15, 0)
     sample = exponents[:: max(1, len(exponents) >> 12)]
     found = np.bincount(sample, minlength=256 + 15)
-    yield int(np.convolve(found, np.ones(16, np.int64), "valid").argmax())
+    sums = np.cumsum(np.concatenate([[0], found]))
+    yield int((sums[16:] - sums[:-16]).argmax())
+
+
+def _gaps(places: Array) -> Array:
+    """Return how many exponents stand before each place, behind the one before."""
+    gaps = places.copy()
+    gaps[1:] -= places[:-1] + 1
+    return gaps
 
 
 def _without_long_gaps(places: Array) -> Array:
     """Return the places with others between them, which state what is there already."""
-    gaps = np.diff(places, prepend=-1) - 1
+    gaps = _gaps(places)
     if not len(gaps) or gaps.max() <= MOST_GAP:
         return places
     between = [
