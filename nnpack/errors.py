@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 CORRUPT: Final = frozenset(
@@ -134,17 +132,26 @@ def error(
     return leaf(error_class, message, offset=offset, section=section)
 
 
-@contextmanager
-def located(offset: int | None = None, section: str | None = None) -> Iterator[None]:
+class located:  # noqa: N801 - used as a statement, and too often for a generator
     """Tell what passes through where it happened, in a file; inner layers may know better.
 
     What breaks a rule about values breaks it in the file here: an `Invalid` becomes the error of
     its class.
     """
-    try:
-        yield
-    except Invalid as bad:
-        raise error(bad.error_class, bad.message, offset=offset, section=section) from bad
-    except NnpackError as bad:
-        bad.at(offset=offset, section=section)
-        raise
+
+    __slots__ = ("offset", "section")
+
+    def __init__(self, offset: int | None = None, section: str | None = None) -> None:
+        """Hold the place."""
+        self.offset, self.section = offset, section
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, bad: BaseException | None, __: object) -> None:
+        if isinstance(bad, Invalid):
+            raise error(
+                bad.error_class, bad.message, offset=self.offset, section=self.section
+            ) from bad
+        if isinstance(bad, NnpackError):
+            bad.at(offset=self.offset, section=self.section)

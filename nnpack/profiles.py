@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,6 +34,12 @@ SMALL_LEAF: Final = 64
 NOISE: Final = 7.8
 """Bits of entropy a byte above which no codec is tried."""
 BYTES, DELTA, PAIR, FLOAT = 1, 2, 3, 4
+EXPONENTS: Final = ("bfloat16", "float32")
+NIBBLES: Final = 16
+FEW_EXPONENTS: Final = 4.0
+"""Bits of entropy of an exponent below which pairs of them pay."""
+REPEATS: Final = 0.7
+"""Where zstd's matches make less than this of whole cells, something is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,9 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float]:
     if profile == "raw" or leaf.nbytes < SMALL_LEAF:
         return plain, float(leaf.nbytes)
     sample = _sample(leaf, 1 << plain.log2)
+    usual = _usual(profile, sample, leaf, plain.log2)
+    if usual is not None:
+        return usual
     blocks = -(-leaf.size >> plain.log2)
     scale = leaf.size / len(sample)
     best = plain
@@ -106,6 +116,41 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float]:
     return best, cost
 
 
+def _usual(profile: str, sample: Array, leaf: Dense, log2: int) -> tuple[Plan, float] | None:
+    """Return the plan for weights as training leaves them, and what it takes; None for others.
+
+    Their exponents are few and their mantissas noise. Most leaves are such, and a look at the
+    exponents alone takes a fraction of the time of a trial.
+    """
+    bits, width = sample.view(leaf.cell.uint), leaf.cell.bits
+    if leaf.cell.name not in EXPONENTS or len(sample) < SAMPLE_CELLS:
+        return None
+    exponents = np.bincount((bits >> width - 9).astype(np.uint8), minlength=256 + NIBBLES)
+    few = bits[::SAMPLES]
+    mantissas = np.bincount((few >> width - 16).astype(np.uint8) & 127, minlength=128)
+    lowest = np.bincount(few.astype(np.uint8), minlength=256)
+    inside = np.cumsum(exponents)
+    outside = len(sample) - int((inside[NIBBLES:] - inside[:-NIBBLES]).max())
+    exponent = _bits_of(exponents) / len(sample)
+    noise = _bits_of(mantissas) / len(few) > 6.9 and _bits_of(lowest) / len(few) > 7.6
+    if exponent > FEW_EXPONENTS or not noise or outside * 512 > len(sample):
+        return None
+    start = sample[: len(sample) // SAMPLES].view(np.uint8)
+    if len(Zstd().encode(start.data)) < REPEATS * len(start):
+        return None
+    parameter = _room(outside, leaf, len(sample), log2)
+    hot = CODECS[RAW] if profile == "fast" else Zstd(WEIGHTS)
+    plan = Plan(TRANSFORMS[PAIR], (CODECS[RAW], hot, CODECS[RAW]), log2, parameter)
+    cost = 4 if profile == "fast" else exponent
+    return plan, leaf.size * (cost + width - 8) / 8
+
+
+def _room(exceptions: int, leaf: Dense, tried: int, log2: int) -> int:
+    """Return the parameter that makes room for twice the exceptions that a block should have."""
+    expected = 2 * (exceptions + 1) * max(1, min(leaf.size, 1 << log2) // tried)
+    return min(-(-expected // 4), TRANSFORMS[PAIR].max_parameter(leaf.cell))
+
+
 def _tried(transform: Transform, sample: Array, leaf: Dense, log2: int) -> tuple[int, list[Array]]:
     """Return the parameter for a leaf, and a sample's planes, but for one that tells the form."""
     most = transform.max_parameter(leaf.cell)
@@ -116,8 +161,7 @@ def _tried(transform: Transform, sample: Array, leaf: Dense, log2: int) -> tuple
     found = Pair.exceptions(control)
     if not most or found is None:
         return 0, others
-    expected = 2 * (found + 1) * max(1, min(leaf.size, 1 << log2) // len(sample))
-    return min(-(-expected // 4), most), others
+    return _room(found, leaf, len(sample), log2), others
 
 
 def _candidates(dtype: DType) -> list[Transform]:
@@ -152,12 +196,18 @@ def _entropy(plane: Array) -> float:
     """
     total = len(plane)
     found = np.bincount(plane, minlength=256)
-    found = found[found > 0]
-    bits = float(total * np.log2(total) - found @ np.log2(found))
-    most = found.max() / total
+    bits = _bits_of(found)
+    most = int(found.max()) / total
     if 0.5 < most < 1:
-        bits += total * (1 + most * np.log2(most) + (1 - most) * np.log2(1 - most))
-    return bits / 8 + len(found) / 4
+        bits += total * (1 + most * math.log2(most) + (1 - most) * math.log2(1 - most))
+    return bits / 8 + np.count_nonzero(found) / 4
+
+
+def _bits_of(counts: Array) -> float:
+    """Return the bits that a perfect code needs for symbols counted so."""
+    found = counts[counts > 0]
+    total = int(found.sum())
+    return float(total * math.log2(total) - found @ np.log2(found))
 
 
 def _sample(leaf: Dense, block: int) -> Array:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from threading import Lock
-from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self
+from threading import Lock, local
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from nnpack.wire import up_align
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
+T = TypeVar("T")
 Path = str | os.PathLike[str]
 ROOT_SIZE: Final = 32
 
@@ -68,7 +69,7 @@ class Reader(Mapping[str, Tensor]):
         self.limits = limits or DEFAULT_LIMITS
         self._threads = threads or min(os.cpu_count() or 1, 8)
         self._pool: ThreadPoolExecutor | None = None
-        self._lock, self._closed = Lock(), False
+        self._lock, self._closed, self._worker = Lock(), False, _Worker()
         self._tensors: dict[int, tuple[Section, NodeHead, Node | None, list[str]]] = {}
         self._metadata: dict[str, Any] | None = None
         wanted = None if expect is None else root_bytes(expect)
@@ -236,7 +237,7 @@ class Reader(Mapping[str, Tensor]):
             unknown = self.plugins.unknown(head)
             node = None if unknown else build(section, head, self.plugins, self._source)
             found = self._tensors[row] = section, head, node, unknown
-        return Tensor(name, self._source, *found, self.limits, self._run)
+        return Tensor(name, self._source, *found, self.limits, self.run)
 
     def _target(self, row: int) -> int:
         """Return the row of the tensor that an alias stands for."""
@@ -266,24 +267,28 @@ class Reader(Mapping[str, Tensor]):
         check_names(section, names, self._rows)
         return value
 
-    def _run(
-        self, task: Callable[[tuple[int, int]], None], pieces: Iterable[tuple[int, int]]
-    ) -> None:
-        """Call the task for each piece, on threads if there are several of both."""
+    def run(self, task: Callable[[T], None], pieces: Iterable[T]) -> None:
+        """Call the task for each piece, on threads if there are several of both.
+
+        A task that comes here again stays on its thread: none waits for another.
+        """
         if self._source.closed:
             raise ValueError("the file is closed")
         todo = [*pieces]
-        if self._threads == 1 or len(todo) == 1:
+        if self._threads == 1 or len(todo) == 1 or self._worker.busy:
             for piece in todo:
                 task(piece)
             return
         for _ in self._submit(task, todo):
             pass
 
-    def _submit(
-        self, task: Callable[[tuple[int, int]], None], todo: list[tuple[int, int]]
-    ) -> Iterator[None]:
+    def _submit(self, task: Callable[[T], None], todo: list[T]) -> Iterator[None]:
         """Give pieces to the threads; none of it happens while the file is being closed."""
+
+        def work(piece: T) -> None:
+            self._worker.busy = True
+            task(piece)
+
         with self._lock:
             if self._closed:
                 raise ValueError("the file is closed")
@@ -291,7 +296,13 @@ class Reader(Mapping[str, Tensor]):
                 from concurrent.futures import ThreadPoolExecutor
 
                 self._pool = ThreadPoolExecutor(self._threads, "nnpack")
-            return self._pool.map(task, todo)
+            return self._pool.map(work, todo)
+
+
+class _Worker(local):
+    """Whether a thread is one of the pool's."""
+
+    busy = False
 
 
 class _Lazy(Mapping[str, Any]):

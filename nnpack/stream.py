@@ -21,6 +21,8 @@ from nnpack.wire import crc32, pad8, up8
 _HEAD: Final = struct.Struct("<BBBB")
 ENTRY: Final = 8
 """Bytes of a block table entry: stored length, CRC-32."""
+FEW: Final = 64
+"""Rows of a block table that are added up faster one by one."""
 ROWS: Final = 1 << 12
 """Rows of the block table that are Python objects at once."""
 CELLS, RAW = 0, 0
@@ -76,7 +78,12 @@ class StreamHead:
     def span(self) -> int:
         """Bytes from the leaf's first to its last stored one, gaps counted."""
         entries = self.table if len(self.table) else self.shared
-        return int(self.starts[-2]) + int(entries[-1, 0]) if len(entries) else 0
+        if not len(entries):
+            return 0
+        last = int(entries[-1, 0])
+        if len(self.table) <= FEW and not len(self.shared):
+            return sum(map(up8, self.table[:-1, 0].tolist())) + last
+        return int(self.starts[-2]) + last
 
     def pack(self) -> bytes:
         """Return the parameters of the dense node."""
@@ -176,6 +183,8 @@ class Stream:
         stored = self.head.table[:, 0].reshape(-1, len(self.codecs))
         whole, last = divmod(self.cells, self.block)
         for rows, cells in ((stored[:whole], self.block), (stored[whole:], last)):
+            if not len(rows):
+                continue
             forms = [self._lengths(cells, form) for form in range(self.transform.forms)]
             for start in range(0, len(rows), ROWS):
                 for lengths in {*map(tuple, rows[start : start + ROWS].tolist())}:
@@ -240,19 +249,19 @@ class Stream:
     def decode(self, index: int, out: Array) -> None:
         """Read, check and decode one block into `out`, flat and in its memory type."""
         planes = len(self.codecs)
-        starts = self.head.starts[len(self.head.shared) :]
         first = index * planes
-        at = self.start + int(starts[first])
+        before = len(self.head.shared) + first
+        at = self.start + (int(self.head.starts[before]) if before else 0)
         entries = self.head.table[first : first + planes].tolist()
         if self.head.is_raw and not self.dtype.packed:
             target = out.view(np.uint8).data
             self.source.read_into(at, target)
             check_crc(target, entries[0][1], at)
             return
-        end = int(starts[first + planes - 1]) + entries[-1][0]
-        if first + planes < len(self.head.table):
-            end = int(starts[first + planes])
-        data = self.source.borrow(at, self.start + end - at)
+        size = sum([up8(length) for length, _ in entries])
+        if first + planes == len(self.head.table):
+            size -= -entries[-1][0] & 7
+        data = self.source.borrow(at, size)
         decoded: list[Array] = []
         position = 0
         for codec, (length, crc) in zip(self.codecs, entries, strict=True):

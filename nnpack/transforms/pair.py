@@ -299,11 +299,9 @@ def _join_bytes(hot: Array, control: Array, size: int) -> Array:
     form, base = int(control[0]), control[1]
     room = (len(control) - HEAD) // 3
     listed = int(control[2]) | int(control[3]) << 8
-    if (
-        listed > room
-        or control[HEAD + 2 * listed : HEAD + 2 * room].any()
-        or control[HEAD + 2 * room + listed :].any()
-    ):
+    unused = control[HEAD + 2 * listed : HEAD + 2 * room].tobytes()
+    unused += control[HEAD + 2 * room + listed :].tobytes()
+    if listed > room or unused.strip(b"\0"):
         raise error("bad-value", f"{listed} exceptions in {room} places")
     if form == BYTES:
         if base or listed:
