@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -12,49 +12,54 @@ from nnpack.dtypes import Array
 from nnpack.nodes.dense import Dense
 from nnpack.wire import crc32
 
-ORIGIN: Final = "nnpack.origin"
 GLANCE: Final = 256
 """Cells at the start, in the middle and at the end that decide whether two are compared."""
 SMALL: Final = 256
 """Bytes below which an alias is not smaller."""
 
 
+def deduplicates(profile: str) -> bool:
+    """Return whether what saves a whole model stores equal tensors once.
+
+    Not in the profile raw: there each tensor has a place of its own, to be mapped.
+    """
+    return profile != "raw"
+
+
+def glance(node: Node) -> Hashable | None:
+    """Return what equal tensors have in common, cheap to find; None for what is not compared."""
+    if not isinstance(node, Dense) or node.nbytes < SMALL:
+        return None
+    last = max(node.size - GLANCE, 0)
+    parts = [_cells(node, at, min(at + GLANCE, node.size)) for at in (0, last // 2, last)]
+    return node.shape, node.dtype, crc32(np.concatenate(parts))
+
+
 class Duplicates:
-    """Tensors seen so far. Their values must stay readable, and as they are."""
+    """Tensors written so far. Their values must stay readable, and as they are."""
 
     def __init__(self) -> None:
         """Begin with none."""
         self._seen: dict[Hashable, list[tuple[str, Dense]]] = {}
         self.firsts: dict[str, str] = {}
-        """The names to make aliases of, with those of the tensors that they stand for."""
+        """The aliases that were made, with the names of the tensors that they stand for."""
 
-    def find(self, name: str, node: Node) -> str | None:
-        """Return the name of a tensor seen before that is equal to the last bit, or None.
+    def find(self, key: Hashable, node: Node) -> str | None:
+        """Return the name of a tensor that is equal to the last bit, or None.
 
-        If there is one, `name` is to be its alias; if not, it is remembered.
+        Args:
+            key: what `glance` returned for the node.
+            node: the tensor; it is not remembered, for it may never be written.
         """
-        if not isinstance(node, Dense) or node.nbytes < SMALL:
+        if not isinstance(node, Dense):
             return None
-        known = self._seen.setdefault(_key(node), [])
-        for first, other in known:
-            if _same(node, other):
-                self.firsts[name] = first
-                return first
-        known.append((name, node))
-        return None
+        known = self._seen.get(key, ())
+        return next((name for name, other in known if _same(node, other)), None)
 
-    def noted(self, metadata: dict[str, Any]) -> dict[str, Any]:
-        """Return metadata whose `nnpack.origin` says which aliases were made here (SPEC 12.1)."""
-        said = metadata.get(ORIGIN, {})
-        made = {name: {**said.get(name, {}), "deduplicated": True} for name in self.firsts}
-        return {**metadata, ORIGIN: {**said, **made}}
-
-
-def _key(leaf: Dense) -> Hashable:
-    """Return what equal leaves have in common, cheap to find."""
-    last = max(leaf.size - GLANCE, 0)
-    parts = [_cells(leaf, at, min(at + GLANCE, leaf.size)) for at in (0, last // 2, last)]
-    return leaf.shape, leaf.dtype, crc32(np.concatenate(parts))
+    def remember(self, key: Hashable, name: str, node: Node) -> None:
+        """Let others be aliases of a tensor, which has been written."""
+        if isinstance(node, Dense):
+            self._seen.setdefault(key, []).append((name, node))
 
 
 def _same(a: Dense, b: Dense) -> bool:

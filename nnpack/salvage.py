@@ -15,14 +15,14 @@ from nnpack.check import Checker, Progress
 from nnpack.container import Section, Trailer
 from nnpack.errors import FormatError, NnpackError, error
 from nnpack.limits import DEFAULT_LIMITS, Limits
+from nnpack.metadata import SALVAGED as KEY
+from nnpack.metadata import is_key
 from nnpack.reader import open_directory
 from nnpack.sections import bytes_leaf, parse_json, read_bytes
 from nnpack.source import Source, open_source
 from nnpack.walk import Displaced, displaced, find_directory, read_head, walk, why_not_open
-from nnpack.writer import Writer, is_key
+from nnpack.writer import Writer
 
-KEY: Final = "nnpack.salvaged"
-"""What a salvaged file's metadata say about it."""
 MAX_LISTED: Final = 10_000
 """Losses named in the metadata; more are counted."""
 

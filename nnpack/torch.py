@@ -16,6 +16,7 @@ import numpy as np
 from nnpack.abc import Node
 from nnpack.dtypes import Array, DType, integers, named
 from nnpack.limits import Limits
+from nnpack.metadata import deduplicated
 from nnpack.nodes.csr import Csr
 from nnpack.nodes.dense import Dense
 from nnpack.reader import Reader, open  # noqa: A004 - nnpack's own
@@ -197,7 +198,7 @@ def _array(name: str, tensor: torch.Tensor) -> Array:
 
 
 def _load_all(reader: Reader, device: str | int | torch.device) -> dict[str, torch.Tensor]:
-    aliases, made = reader.aliases, _deduplicated(reader.metadata)
+    aliases, made = reader.aliases, deduplicated(reader.metadata)
     tied = {name: target for name, target in aliases.items() if name not in made}
     reader.limits.check_request(
         sum(tensor.charge for name, tensor in reader.items() if name not in tied),
@@ -210,13 +211,6 @@ def _load_all(reader: Reader, device: str | int | torch.device) -> dict[str, tor
         else:
             found[name] = _tensor(tensor.read(), named(tensor.dtype)).to(device)
     return found
-
-
-def _deduplicated(metadata: Mapping[str, Any]) -> set[str]:
-    """Return the aliases that a writer made because two tensors were equal (SPEC 12.1)."""
-    origin = metadata.get("nnpack.origin")
-    said = origin.items() if isinstance(origin, dict) else ()
-    return {name for name, of in said if isinstance(of, dict) and of.get("deduplicated") is True}
 
 
 def _tensor(array: Array, cell: DType) -> torch.Tensor:

@@ -20,11 +20,12 @@ from nnpack.bindings import FIRST_PRIVATE, LAST_PRIVATE, SECTION_TYPE, pack_name
 from nnpack.codecs import CODECS
 from nnpack.container import Section, Trailer
 from nnpack.directory import pack_directory
-from nnpack.duplicates import Duplicates
+from nnpack.duplicates import Duplicates, glance
 from nnpack.encode import encode
 from nnpack.errors import Invalid, located
 from nnpack.kept import checked
 from nnpack.limits import MAX_DEPTH, MAX_HEAD, MAX_NODES, MAX_SECTIONS
+from nnpack.metadata import is_key, with_deduplicated
 from nnpack.names import check_name, is_private_name
 from nnpack.nodes import KINDS
 from nnpack.nodes.dense import Dense, as_node
@@ -43,15 +44,6 @@ DEFAULT_ALIGNMENT: Final = 64
 _ALIGNMENTS: Final = {1 << n for n in range(3, 17)}
 SMALL_PAYLOAD: Final = 4096
 """Raw payloads below this are aligned to 8 only: padding would cost more than it gains."""
-
-
-OWN_KEYS: Final = ("nnpack.origin", "nnpack.salvaged")
-"""Metadata keys that SPEC 12.1 defines."""
-
-
-def is_key(key: str) -> bool:
-    """Return whether metadata may have this key: those that begin with "nnpack." are reserved."""
-    return not key.startswith("nnpack.") or key in OWN_KEYS
 
 
 class Sink(Protocol):
@@ -78,7 +70,8 @@ class Writer:
         codecs: plug-ins besides `nnpack.codecs.CODECS`.
         kinds: plug-ins besides `nnpack.nodes.KINDS`.
         deduplicate: store arrays that are equal to the last bit once, the others as aliases, which
-            the metadata list; holds on to the values, which must stay as they are.
+            the metadata list; holds on to the values, which must stay as they are, but for those
+            that `add` is told do not.
         bindings: names of private ids besides those of the plug-ins, as `Reader.bindings` has
             them, for tensors that `copy` writes.
 
@@ -162,13 +155,15 @@ class Writer:
         else:
             self.discard()
 
-    def add(self, name: str, value: Any) -> None:
+    def add(self, name: str, value: Any, *, lasting: bool = True) -> None:
         """Write a tensor.
 
         Args:
             name: 1 to 1024 bytes of UTF-8, unlike all others in the file.
             value: a value such as `Csr` or `Quantized`, a tensor of an open file, a numpy array,
                 or anything with shape, dtype and slicing, which is read piece by piece.
+            lasting: whether the value stays readable, and as it is, until the file is closed; if
+                not, it is not held, and equal ones that come later are not made its aliases.
 
         Raises:
             TypeError: the value's type cannot be stored.
@@ -179,9 +174,9 @@ class Writer:
         try:
             if isinstance(value, Tensor):  # what is wrong with it is its file's fault
                 with located(value.section.offset, value.name):
-                    self._tensor(name, value.node)
+                    self._tensor(name, value.node, lasting=lasting)
             else:
-                self._tensor(name, as_node(value))
+                self._tensor(name, as_node(value), lasting=lasting)
         except Invalid as bad:
             raise Invalid(bad.error_class, f"{name!a}: {bad.message}", bad.hint) from bad
         except TypeError as bad:
@@ -333,7 +328,7 @@ class Writer:
             raise ValueError(f"a graph uses {missing[0]!a}, which no node, input or tensor gives")
         if self._duplicates and self._duplicates.firsts:
             held = jsontext.parse(self._metadata) if self._metadata else {}
-            self._metadata = jsontext.dump(self._duplicates.noted(held))
+            self._metadata = jsontext.dump(with_deduplicated(held, self._duplicates.firsts))
         if self._metadata is not None:
             self._bytes(container.METADATA, "", self._metadata)
         root = None
@@ -409,13 +404,24 @@ class Writer:
         """Return how a leaf of a tensor is stored; a subclass may decide otherwise."""
         return choose(self._profile, leaf)
 
-    def _tensor(self, name: str, node: Node) -> None:
+    def _tensor(self, name: str, node: Node, *, lasting: bool) -> None:
         """Write a tree's section, or an alias of one that is equal."""
-        first = self._duplicates.find(name, node) if self._duplicates else None
-        if first is not None:
+        key = glance(node) if self._duplicates else None
+        if self._duplicates is None or key is None:
+            self._checked(name, node)
+            return
+        first = self._duplicates.find(key, node)
+        if first is None:
+            self._checked(name, node)
+            if lasting:
+                self._duplicates.remember(key, name, node)
+        else:
             self._section(container.ALIAS, name, container.pack_alias(first))
             self._types[name] = container.ALIAS
-            return
+            self._duplicates.firsts[name] = first
+
+    def _checked(self, name: str, node: Node) -> None:
+        """Check a tree and write its section."""
         _check_tree(node)
         # Even what is in memory: since it was built its arrays may have changed.
         with checked(node, self._spool) as tree:

@@ -112,3 +112,76 @@ def test_conversion_stores_equal_tensors_once_and_gives_both_back(tmp_path):
     assert ours.stat().st_size < source.stat().st_size // 2
     convert(ours, back)
     assert back.read_bytes() == source.read_bytes()
+
+
+class Once:
+    """A lazy array whose elements can be looked at, but not be written."""
+
+    def __init__(self, array, writable):
+        self.shape, self.dtype, self.array, self.writable = (
+            array.shape,
+            array.dtype,
+            array,
+            writable,
+        )
+
+    def __getitem__(self, key):
+        cells = self.array[key]
+        if not self.writable and cells.size > 1000:
+            raise RuntimeError("the disk is gone")
+        return cells
+
+
+def test_a_tensor_that_was_not_written_has_no_aliases():
+    target, array = io.BytesIO(), WEIGHTS.reshape(-1)
+    with nnpack.Writer(target, deduplicate=True) as file:
+        with pytest.raises(RuntimeError, match="disk"):
+            file.add("a", Once(array, writable=False))
+        file.add("b", Once(array, writable=True))
+        file.add("c", array)
+    with nnpack.open(target.getvalue()) as reader:
+        assert reader.aliases == {"c": "b"}
+        assert testing.same_bits(reader["b"].read(), array)
+
+
+def test_an_alias_that_was_not_written_is_not_listed(monkeypatch):
+    target = io.BytesIO()
+    file = nnpack.Writer(target, deduplicate=True)
+    file.add("a", WEIGHTS)
+    monkeypatch.setattr("nnpack.writer.MAX_SECTIONS", 2)
+    with pytest.raises(ValueError, match="fewer than 2 sections"):
+        file.add("b", WEIGHTS)
+    monkeypatch.undo()
+    file.add_blob("b", b"")
+    file.close()
+    assert nnpack.open(target.getvalue()).metadata == {}
+
+
+@pytest.mark.parametrize("origin", ["x", ["b"], None, 5, {"b": 1}, {"a": "x", "b": []}])
+def test_what_the_origin_says_may_be_anything(tmp_path, origin):
+    with nnpack.Writer(tmp_path / "a.nnpk", deduplicate=True) as file:
+        file.add("a", WEIGHTS)
+        file.add("b", WEIGHTS)
+        file.set_metadata({"nnpack.origin": origin, "k": 1})
+    with nnpack.open(tmp_path / "a.nnpk") as reader:
+        kept = {"a": origin["a"]} if isinstance(origin, dict) and "a" in origin else {}
+        said = {**kept, "b": {"deduplicated": True}}
+        assert reader.metadata == {"nnpack.origin": said, "k": 1}
+        assert reader.aliases == {"b": "a"}
+
+
+@pytest.mark.parametrize("origin", ["x", [1], {"b": 1}])
+def test_a_conversion_takes_any_origin(tmp_path, origin):
+    source = tmp_path / "a.nnpk"
+    with nnpack.Writer(source) as file:
+        file.add("a", WEIGHTS)
+        file.add("b", WEIGHTS)
+        file.set_metadata({"nnpack.origin": origin})
+    convert(source, tmp_path / "b.nnpk")
+    with nnpack.open(tmp_path / "b.nnpk") as reader:
+        assert reader.aliases == {"b": "a"}
+        assert reader.metadata == {"nnpack.origin": {"b": {"deduplicated": True}}}
+    convert(source, tmp_path / "b.safetensors")
+    convert(tmp_path / "b.safetensors", tmp_path / "c.nnpk", profile="raw")
+    with nnpack.open(tmp_path / "c.nnpk") as reader:
+        assert reader.metadata == {"nnpack.origin": origin}

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from nnpack.errors import located
 from nnpack.limits import MAX_NAME, Limits
+from nnpack.metadata import ORIGIN, is_made, origin_of
 from nnpack.sequential import Item
 
 Progress = Callable[[int, int | None, str], None]
@@ -17,8 +18,6 @@ Progress = Callable[[int, int | None, str], None]
 
 EXAMPLES: Final = 3
 """Names of tensors that a message lists."""
-ORIGIN: Final = "nnpack.origin"
-"""The metadata key that says what tensors were in a foreign format (SPEC 12.1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,15 +156,8 @@ def split_origin(metadata: dict[str, Any], name: str) -> tuple[dict[str, Any], d
     origin = metadata.get(ORIGIN)
     if not isinstance(origin, dict):
         return {}, metadata
-    own = {
-        tensor: said
-        for tensor, said in origin.items()
-        if isinstance(said, dict) and said.get("format") == name
-    }
-    rest = {
-        tensor: said
-        for tensor, said in origin.items()
-        if tensor not in own and said != {"deduplicated": True}
-    }
+    said = origin_of(metadata)
+    own = {tensor: of for tensor, of in said.items() if of.get("format") == name}
+    rest = {tensor: of for tensor, of in origin.items() if tensor not in own and not is_made(of)}
     others = {key: value for key, value in metadata.items() if key != ORIGIN}
     return own, others | {ORIGIN: rest} if rest else others

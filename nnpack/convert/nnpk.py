@@ -11,11 +11,12 @@ from nnpack.convert.model import Model, Options, Summary, blame, reported
 from nnpack.convert.source import Origin, Pipe
 from nnpack.convert.target import Target
 from nnpack.errors import error
+from nnpack.metadata import is_key
 from nnpack.reader import Reader
 from nnpack.sections import check_cost, check_stored
 from nnpack.sequential import Item, Stream
 from nnpack.tensor import Tensor
-from nnpack.writer import Writer, is_key
+from nnpack.writer import Writer
 
 
 @contextmanager

@@ -19,12 +19,13 @@ import numpy as np
 
 from nnpack.abc import Node
 from nnpack.convert.archive import STORED, Member, beginning, content, members
-from nnpack.convert.model import ORIGIN, Model, Options, Summary, blame, reported, split_origin
+from nnpack.convert.model import Model, Options, Summary, blame, reported, split_origin
 from nnpack.convert.source import Origin, Stored, are_bools, random_access
 from nnpack.convert.target import Target, as_items, chunks, gathered, opened
 from nnpack.dtypes import Array, DType, check_shape, count, integers, named
 from nnpack.errors import Invalid
 from nnpack.limits import MAX_RANK
+from nnpack.metadata import ORIGIN
 from nnpack.names import check_name
 from nnpack.nodes.dense import Dense
 from nnpack.sequential import Item

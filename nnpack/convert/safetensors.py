@@ -27,12 +27,13 @@ import numpy as np
 
 from nnpack import jsontext
 from nnpack.abc import Node
-from nnpack.convert.model import ORIGIN, Model, Options, Summary, blame, reported, split_origin
+from nnpack.convert.model import Model, Options, Summary, blame, reported, split_origin
 from nnpack.convert.source import Origin, Packed, Pipe, Stored, are_bools, random_access, spooled
 from nnpack.convert.target import Target, as_items, chunks, gathered, opened
 from nnpack.dtypes import BYTE, Array, DType, check_shape, count, named, pack, to_cells
 from nnpack.errors import Invalid, error
 from nnpack.limits import MAX_RANK
+from nnpack.metadata import ORIGIN, origin_of
 from nnpack.names import check_name
 from nnpack.nodes.dense import Dense
 from nnpack.sequential import Item
@@ -251,9 +252,9 @@ def _items(header: Header, places: Iterator[Place], options: Options) -> Iterato
             said = header.origin(entry, other=value.dtype != entry.cell.name)
             origin |= {entry.name: said} if said else {}
             yield Item("tensor", entry.name, value)
-    old = header.metadata.get(ORIGIN)
-    origin = (old if isinstance(old, dict) else {}) | origin
-    metadata = header.metadata | ({ORIGIN: origin} if origin else {})
+    metadata = header.metadata
+    if origin:
+        metadata = metadata | {ORIGIN: origin_of(metadata) | origin}
     if metadata:
         yield Item("metadata", "", metadata)
 
@@ -333,10 +334,11 @@ def _type(name: str, node: Node, said: dict[str, Any]) -> str:
 
 
 def _strings(metadata: dict[str, Any]) -> dict[str, str]:
-    """Return metadata as safetensors has them: values that are no strings as JSON text."""
+    """Return metadata as safetensors has them: nnpack's own and what is no string as JSON text."""
     if JSON_KEYS in metadata:
         raise error("unsupported", f"the key {JSON_KEYS} is this format's", section=METADATA)
-    listed = [key for key, value in metadata.items() if not isinstance(value, str)]
+    own = {key for key in metadata if key.startswith("nnpack.")}
+    listed = [key for key, value in metadata.items() if key in own or not isinstance(value, str)]
     texts = {key: _dump(metadata[key]) for key in listed}
     return metadata | texts | ({JSON_KEYS: _dump(listed)} if listed else {})
 
