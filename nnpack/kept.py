@@ -21,9 +21,10 @@ def checked(root: Node, folder: str | None) -> Iterator[Node]:
     """Check the contents of a tree; return one that holds what was checked.
 
     Cells that the check read from a lazy leaf, such as indices, are kept in a temporary file in
-    `folder`. The leaves of an nnpack file need it not: they have checksums.
+    `folder`. The leaves of an nnpack file need it not: they have checksums. Nor does a leaf alone:
+    no rule reads its cells.
     """
-    if root.in_memory:
+    if root.in_memory or isinstance(root, Dense):
         root.check()
         yield root
         return
@@ -46,7 +47,10 @@ def checked(root: Node, folder: str | None) -> Iterator[Node]:
 
 
 class Kept:
-    """Cells of a lazy leaf; those that are read while `keeping` are the same ever after."""
+    """Cells of a lazy leaf; those that are read while `keeping` are the same ever after.
+
+    It is read on one thread, as `encode` does: the file has one position.
+    """
 
     in_memory = False
 

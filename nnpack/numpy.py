@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from nnpack.abc import Node
+from nnpack.duplicates import deduplicates
 from nnpack.limits import Limits
 from nnpack.reader import open  # noqa: A004 - nnpack's own
-from nnpack.writer import Writer
+from nnpack.tensor import Tensor
+from nnpack.writer import Sink, Writer
 
 
 def save_file(
@@ -23,6 +26,10 @@ def save_file(
 ) -> None:
     """Write tensors to a file, which appears whole or not at all, in the mapping's order.
 
+    Equal tensors are stored once, but in the profile raw: arrays in C order and nnpack's values
+    that the dict holds anyway are compared with those that come later. What is made on the way (by
+    a mapping that is no dict, of an array in another order or a lazy one) is let go once written.
+
     Args:
         tensors: names to arrays or values such as `nnpack.Csr`.
         path: of the file; an existing one is replaced.
@@ -32,8 +39,7 @@ def save_file(
     Raises:
         TypeError, ValueError: a name or a value cannot be stored.
     """
-    with Writer(path, profile=profile, deduplicate=profile != "raw") as writer:
-        _add_all(writer, tensors, metadata)
+    _write(path, tensors, metadata, profile)
 
 
 def save(
@@ -44,20 +50,33 @@ def save(
 ) -> bytes:
     """Return what `save_file` writes."""
     target = io.BytesIO()
-    with Writer(target, profile=profile, deduplicate=profile != "raw") as writer:
-        _add_all(writer, tensors, metadata)
+    _write(target, tensors, metadata, profile)
     return target.getvalue()
 
 
-def _add_all(
-    writer: Writer, tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None
+def _write(
+    target: str | os.PathLike[str] | Sink,
+    tensors: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None,
+    profile: str,
 ) -> None:
-    if not isinstance(tensors, Mapping):
-        raise TypeError(f"tensors are a mapping of names to arrays, not {type(tensors).__name__}")
-    for name, value in tensors.items():
-        writer.add(name, value)
-    if metadata:
-        writer.set_metadata(metadata)
+    with Writer(target, profile=profile, deduplicate=deduplicates(profile)) as writer:
+        if not isinstance(tensors, Mapping):
+            raise TypeError(
+                f"tensors are a mapping of names to arrays, not {type(tensors).__name__}"
+            )
+        held = isinstance(tensors, dict)
+        for name, value in tensors.items():
+            writer.add(name, value, lasting=held and _is_stored_as_it_is(value))
+        if metadata:
+            writer.set_metadata(metadata)
+
+
+def _is_stored_as_it_is(value: Any) -> bool:
+    """Return whether a value is stored from its own memory, or its file's: no copy is made."""
+    if isinstance(value, np.ndarray):
+        return value.flags.c_contiguous and value.dtype.byteorder != ">"
+    return isinstance(value, Node | Tensor)
 
 
 def load_file(

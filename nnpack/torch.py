@@ -1,7 +1,8 @@
 """Tensors as PyTorch's in one call, shaped like safetensors' functions.
 
 Bits are kept. Two names of one tensor (same storage, offset, shape and strides) become a tensor
-and an alias, and one tensor again; other views of shared memory are stored each on its own.
+and an alias, and one tensor again, if a dict holds them; other views of shared memory are stored
+each on its own.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import numpy as np
 
 from nnpack.abc import Node
 from nnpack.dtypes import Array, DType, integers, named
+from nnpack.duplicates import deduplicates
 from nnpack.limits import Limits
 from nnpack.metadata import deduplicated
 from nnpack.nodes.csr import Csr
 from nnpack.nodes.dense import Dense
 from nnpack.reader import Reader, open  # noqa: A004 - nnpack's own
-from nnpack.writer import Writer
+from nnpack.writer import Sink, Writer
 
 try:
     import torch
@@ -54,6 +56,11 @@ def save_file(
 ) -> None:
     """Write tensors to a file, which appears whole or not at all, in the mapping's order.
 
+    Equal tensors are stored once, but in the profile raw: those on the CPU and in C order that a
+    dict holds anyway are compared with those that come later. What is made on the way (by a
+    mapping that is no dict, of a tensor on another device or with other strides) is let go once
+    written.
+
     Args:
         tensors: names to tensors of any device and strides, or values such as `nnpack.Csr`;
             sparse CSR matrices are stored as `nnpack.Csr`.
@@ -65,8 +72,7 @@ def save_file(
         TypeError: a tensor's type or layout cannot be stored.
         ValueError: a name cannot be.
     """
-    with Writer(path, profile=profile, deduplicate=profile != "raw") as writer:
-        _add_all(writer, tensors, metadata)
+    _write(path, tensors, metadata, profile)
 
 
 def save(
@@ -77,8 +83,7 @@ def save(
 ) -> bytes:
     """Return what `save_file` writes."""
     target = io.BytesIO()
-    with Writer(target, profile=profile, deduplicate=profile != "raw") as writer:
-        _add_all(writer, tensors, metadata)
+    _write(target, tensors, metadata, profile)
     return target.getvalue()
 
 
@@ -121,20 +126,39 @@ def load(
         return _load_all(reader, device)
 
 
-def _add_all(
-    writer: Writer, tensors: Mapping[str, Any], metadata: Mapping[str, Any] | None
+def _write(
+    target: str | os.PathLike[str] | Sink,
+    tensors: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None,
+    profile: str,
 ) -> None:
-    if not isinstance(tensors, Mapping):
-        raise TypeError(f"tensors are a mapping of names to tensors, not {type(tensors).__name__}")
+    with Writer(target, profile=profile, deduplicate=deduplicates(profile)) as writer:
+        if not isinstance(tensors, Mapping):
+            raise TypeError(
+                f"tensors are a mapping of names to tensors, not {type(tensors).__name__}"
+            )
+        _add_all(writer, tensors, held=isinstance(tensors, dict))
+        if metadata:
+            writer.set_metadata(metadata)
+
+
+def _add_all(writer: Writer, tensors: Mapping[str, Any], *, held: bool) -> None:
+    """Add tensors; if they are not held, the memory of one may be that of the next."""
     first: dict[Hashable, str] = {}
     for name, tensor in tensors.items():
-        target = first.setdefault(_identity(tensor), name)
-        if target == name:
-            writer.add(name, _value(name, tensor))
+        same = first.setdefault(_identity(tensor), name) if held else name
+        if same == name:
+            value = _value(name, tensor)
+            writer.add(name, value, lasting=held and _is_stored_as_it_is(tensor, value))
         else:
-            writer.add_alias(name, target)
-    if metadata:
-        writer.set_metadata(metadata)
+            writer.add_alias(name, same)
+
+
+def _is_stored_as_it_is(tensor: Any, value: Node) -> bool:
+    """Return whether a tensor is stored from its own memory: no copy was made."""
+    if not isinstance(tensor, torch.Tensor) or not isinstance(value, Dense):
+        return tensor is value
+    return tensor.device.type == "cpu" and value.array.ctypes.data == tensor.data_ptr()
 
 
 def _identity(tensor: Any) -> Hashable:

@@ -1,13 +1,15 @@
 """Arrays that say little are told as what they are; equal ones are stored once."""
 
 import io
+import tracemalloc
+from collections.abc import Mapping
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 import nnpack
-from nnpack import testing
+from nnpack import kept, testing
 from nnpack.convert import convert
 
 RNG = np.random.default_rng(5)
@@ -185,3 +187,92 @@ def test_a_conversion_takes_any_origin(tmp_path, origin):
     convert(tmp_path / "b.safetensors", tmp_path / "c.nnpk", profile="raw")
     with nnpack.open(tmp_path / "c.nnpk") as reader:
         assert reader.metadata == {"nnpack.origin": origin}
+
+
+class Made(Mapping):
+    """A mapping that makes its arrays when they are asked for, in the same memory each time."""
+
+    def __init__(self, *names):
+        self.names, self.memory, self.made = names, np.empty(50_000, np.float32), []
+
+    def __getitem__(self, name):
+        self.memory[:] = np.arange(50_000) % 1000 + len(self.made) // 2
+        self.made.append(name)
+        return self.memory
+
+    def __iter__(self):
+        return iter(self.names)
+
+    def __len__(self):
+        return len(self.names)
+
+
+def test_what_a_mapping_makes_is_compared_with_nothing_later():
+    loaded = nnpack.load(nnpack.save(Made("a", "b", "c")))
+    assert [array[0] for array in loaded.values()] == [0, 0, 1]
+
+
+HELD = {
+    "array": (WEIGHTS, True),
+    "value": (nnpack.Dense(WEIGHTS), True),
+    "tensor": (nnpack.open(testing.file_of({"w": WEIGHTS}))["w"], True),
+    "transposed": (np.asfortranarray(WEIGHTS), False),
+    "big-endian": (WEIGHTS.astype(">f4"), False),
+    "lazy": (Sliced(WEIGHTS), False),
+    "list": ([*WEIGHTS], False),
+}
+
+
+@pytest.mark.parametrize("what", HELD)
+def test_what_others_can_be_aliases_of(what):
+    value, first = HELD[what]
+    data = nnpack.save({"a": value, "b": WEIGHTS, "c": WEIGHTS})
+    with nnpack.open(data) as file:
+        assert file.aliases == ({"b": "a", "c": "a"} if first else {"c": "b"})
+    assert all(testing.same_bits(array, WEIGHTS) for array in nnpack.load(data).values())
+    assert nnpack.open(nnpack.save({"a": WEIGHTS, "b": value})).aliases == {"b": "a"}
+
+
+def test_copies_are_let_go():
+    """Writing many arrays that are not in C order takes the memory of one."""
+    arrays = {str(i): np.full((1000, 1000), i, np.float32).T for i in range(20)}
+    arrays["0"][5, 5] = 1
+    tracemalloc.start()
+    nnpack.save(arrays)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6
+
+
+def test_what_is_not_lasting_is_an_alias_but_has_none():
+    target = io.BytesIO()
+    with nnpack.Writer(target, deduplicate=True) as file:
+        file.add("a", WEIGHTS, lasting=False)
+        file.add("b", WEIGHTS)
+        file.add("c", WEIGHTS, lasting=False)
+    assert nnpack.open(target.getvalue()).aliases == {"c": "b"}
+
+
+def test_a_lazy_array_alone_takes_no_temporary_file(monkeypatch):
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile", None)
+    with kept.checked(nnpack.Dense(Sliced(WEIGHTS)), None) as tree:
+        assert testing.same_bits(tree.to_numpy(), WEIGHTS)
+
+
+def test_when_a_conversion_makes_aliases(tmp_path):
+    source, model = tmp_path / "a.nnpk", {"a": WEIGHTS, "b": WEIGHTS.copy()}
+    source.write_bytes(testing.file_of(model))
+    for name, profile, aliases in (
+        ("file", "balanced", {"b": "a"}),
+        ("raw", "raw", {}),
+        ("pipe", "balanced", {}),
+    ):
+        given = source if name != "pipe" else Unseekable(source.read_bytes())
+        convert(given, tmp_path / f"{name}.nnpk", profile=profile)
+        with nnpack.open(tmp_path / f"{name}.nnpk") as reader:
+            assert reader.aliases == aliases
+
+
+class Unseekable(io.BytesIO):
+    def seekable(self):
+        return False

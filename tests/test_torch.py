@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import hypothesis.strategies as st
 import numpy as np
@@ -117,6 +118,42 @@ def test_tied_modules_stay_tied():
     other.load_state_dict(ours.load(ours.save(model.state_dict())))
     assert other.head.weight is other.embed.weight
     assert same(other.head.weight, model.head.weight)
+
+
+class Made(Mapping):
+    """A mapping that fills the same tensor each time it is asked for one."""
+
+    def __init__(self, *names):
+        self.names, self.memory, self.count = names, torch.empty(9999), 0
+
+    def __getitem__(self, name):
+        self.count += 1
+        return self.memory.copy_(torch.arange(9999.0) * self.count)
+
+    def __iter__(self):
+        return iter(self.names)
+
+    def __len__(self):
+        return len(self.names)
+
+
+@pytest.mark.parametrize("profile", ["raw", "balanced"])
+def test_tensors_that_a_mapping_makes_are_not_confused(profile):
+    loaded = ours.load(ours.save(Made("a", "b", "c"), profile=profile))
+    assert [tensor[1].item() for tensor in loaded.values()] == [1, 2, 3]
+
+
+def test_equal_tensors_are_aliases_of_those_that_are_held():
+    weight = torch.randn(40, 60)
+    copy = weight.clone()
+    assert nnpack.open(ours.save({"a": weight, "b": copy})).aliases == {"b": "a"}
+    data = ours.save({"a": weight.t().contiguous().t(), "b": copy, "c": weight})
+    assert nnpack.open(data).aliases == {"c": "b"}
+    imaginary = torch.randn(400, dtype=torch.complex64)
+    data = ours.save({"a": imaginary.conj(), "b": imaginary.conj().resolve_conj()})
+    assert nnpack.open(data).aliases == {}
+    sparse = torch.eye(40).to_sparse_csr()
+    assert nnpack.open(ours.save({"a": sparse, "b": nnpack.Dense(np.ones(999))}))["a"].kind == "csr"
 
 
 def test_empty_tensors_are_not_confused():

@@ -134,6 +134,10 @@ def convert(
 ) -> Summary:
     """Convert a file from one format to another; every bit of every weight stays as it is.
 
+    In an nnpk target equal tensors are stored once, the others as aliases, where the source's
+    tensors can be read again: not those of a pipe, or of an npz that must be inflated or
+    transposed, which are all stored. Nor are aliases made in the profile raw.
+
     Args:
         source: a path, a binary file object (pipes are read in order), or "-", standard input.
         target: a path, which appears whole or not at all and may be the source's; an object with

@@ -10,6 +10,7 @@ from nnpack.bindings import FIRST_PRIVATE, Bindings
 from nnpack.convert.model import Model, Options, Summary, blame, reported
 from nnpack.convert.source import Origin, Pipe
 from nnpack.convert.target import Target
+from nnpack.duplicates import deduplicates
 from nnpack.errors import error
 from nnpack.metadata import is_key
 from nnpack.reader import Reader
@@ -111,7 +112,7 @@ def write(model: Model, target: Target, options: Options, summary: Summary) -> N
         digests=options.digests,
         threads=options.threads,
         bindings=model.bindings,
-        deduplicate=model.lasting and options.profile != "raw",
+        deduplicate=model.lasting and deduplicates(options.profile),
     ) as writer:
         for item in reported(model.items, model.total, options.progress):
             _add(writer, item, options, summary, model.bindings)
