@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from nnpack.errors import Invalid, error
+from nnpack.errors import Invalid, error, shown
 from nnpack.limits import MAX_RANK, MAX_U64
 
 if TYPE_CHECKING:
@@ -139,10 +139,23 @@ def _numpy(memory: str) -> np.dtype[Any]:
         return own
 
 
-def named(name: str) -> DType:
-    """Return the element type called `name`; ValueError if there is none."""
+def named(name: Any) -> DType:
+    """Return the element type of a name, or of a numpy or ml_dtypes type.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: there is none of that name.
+    """
+    if isinstance(name, np.dtype) or (isinstance(name, type) and issubclass(name, np.generic)):
+        name = np.dtype(name).name
+    if not isinstance(name, str):
+        raise TypeError(f"a dtype is a name such as 'float32', or numpy's type, not {shown(name)}")
     if name not in BY_NAME:
-        raise ValueError(f"no dtype is called {name!r}; there are {', '.join(BY_NAME)}")
+        import difflib  # only a mistake needs it
+
+        close = difflib.get_close_matches(name, BY_NAME, 3, 0.5)
+        near = f"{', '.join(close)} {'is' if len(close) == 1 else 'are'} close, " if close else ""
+        raise ValueError(f"no dtype is called {shown(name)}: {near}the README lists all")
     return BY_NAME[name]
 
 
@@ -152,8 +165,11 @@ def of_numpy(dtype: np.dtype[Any]) -> DType:
     found = BY_NAME.get(dtype.name)
     if found is None or found.memory != found.name:
         numeric = dtype.kind in "biufc" or dtype.name.startswith(("float", "int", "uint"))
-        advice = "use .astype('float32'), or another" if numeric else "a tensor holds numbers"
-        raise TypeError(f"arrays of {dtype} cannot be stored: {advice} of {', '.join(BY_NAME)}")
+        wide = {"f": "float64", "c": "complex128"}.get(dtype.kind, "float32")
+        advice = f"use .astype('{wide}')" if numeric else "a tensor holds numbers"
+        raise TypeError(
+            f"arrays of {dtype} cannot be stored: {advice}; the README lists the element types"
+        )
     return found
 
 
@@ -163,7 +179,9 @@ def check_unsigned(what: str, dtype: DType) -> None:
         raise Invalid(
             "bad-dtype",
             f"{what} must be unsigned integers, uint1 to uint{POSITION_BITS}, not {dtype.name}",
-            "use .astype('uint32')",
+            "shift them so that the least is 0, then use .astype('uint8'), or as wide as they need"
+            if dtype.family == "int" and what == "indices"
+            else "use .astype('uint32')",
         )
 
 
@@ -194,7 +212,7 @@ def as_shape(shape: Any) -> tuple[int, ...]:
     try:
         return tuple(operator.index(dim) for dim in shape)
     except TypeError:
-        raise TypeError(f"a shape is a tuple of ints, not {shape!r}") from None
+        raise TypeError(f"a shape is a tuple of ints, not {shown(shape)}") from None
 
 
 def check_shape(shape: Sequence[int], dtype: DType | None) -> None:

@@ -31,6 +31,9 @@ UNSUPPORTED: Final = frozenset({"unsupported-version", "unknown-section", "unsup
 LIMIT: Final = frozenset({"limit-exceeded"})
 ERROR_CLASSES: Final = CORRUPT | UNSUPPORTED | LIMIT
 
+LONGEST: Final = 80
+"""Characters of a caller's value in a message."""
+
 
 class NnpackError(Exception):
     """Anything that a file can make a reader raise; every other exception is a bug.
@@ -130,6 +133,15 @@ def error(
     """Return the exception for an error class."""
     leaf = _LEAVES.get(error_class, FormatError)
     return leaf(error_class, message, offset=offset, section=section)
+
+
+def shown(value: object) -> str:
+    """Return what a caller passed as a message shows it: on one line, and never long."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return f"an array of {getattr(value, 'dtype', 'things')} of shape {shape}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 class located:  # noqa: N801 - used as a statement, and too often for a generator

@@ -12,7 +12,7 @@ import numpy as np
 
 from nnpack.abc import PIECE
 from nnpack.dtypes import Array, count
-from nnpack.errors import Invalid
+from nnpack.errors import Invalid, shown
 
 Expand = Callable[[int, int], Array]
 """expand(start, stop): for each element of a range of the flattened tensor, its group's value.
@@ -56,33 +56,61 @@ def as_block(block: Any, shape: Sequence[int], *, flat: bool = False) -> tuple[i
                 f"block={block[0]} for {len(shape)} axes: give each axis its own, as "
                 f"block=({along}) for runs along the last one; 0 is a whole axis"
             )
-    return tuple(operator.index(size) for size in block)
+    try:
+        return tuple(operator.index(size) for size in block)
+    except TypeError:
+        raise TypeError(f"block sizes are integers, not {shown(block)}") from None
 
 
-def infer_block(shape: Sequence[int], grid: Sequence[int], what: str) -> tuple[int, ...]:
-    """Return the block sizes that give this grid, where each divides exactly.
+def check_axes(
+    shape: Sequence[int], grid: Sequence[int], what: str, *, of: Sequence[int] | None = None
+) -> None:
+    """Refuse what has one axis, as long as one of several, and say how it gets the others.
+
+    Args:
+        shape: of the elements.
+        grid: of the part called `what`.
+        what: in the message.
+        of: the grid that the part must have, if it is known.
 
     Raises:
-        ValueError: there are none; the message calls the grid's owner `what`.
+        ValueError: it has only that axis.
     """
+    rank = len(shape)
     fitting = [axis for axis, dim in enumerate(shape) if (dim,) == tuple(grid)]
-    if fitting and len(shape) > 1:
+    if of is not None:
+        fitting = [
+            axis
+            for axis in fitting
+            if tuple(of) == tuple(dim if at == axis else 1 for at, dim in enumerate(shape))
+        ]
+    if fitting and rank > 1:
         ways = [
-            f"{what}[{', '.join(':' if at == axis else 'None' for at in range(len(shape)))}] "
+            f"{what}[{', '.join(':' if at == axis else 'None' for at in range(rank))}] "
             f"for one a position of axis {axis}"
             for axis in fitting
         ]
         raise ValueError(
-            f"{what} for {tuple(grid)} of {len(shape)} axes {tuple(shape)}: "
-            f"pass {' or '.join(ways)}"
+            f"{what} for {tuple(grid)} of {rank} axes {tuple(shape)}: pass {' or '.join(ways)}"
         )
+
+
+def infer_block(
+    shape: Sequence[int], grid: Sequence[int], what: str, hint: str = ""
+) -> tuple[int, ...]:
+    """Return the block sizes that give this grid, where each divides exactly.
+
+    Raises:
+        ValueError: there are none; the message calls the grid's owner `what` and ends in `hint`.
+    """
+    check_axes(shape, grid, what)
     if len(grid) != len(shape) or any(
         groups != 1 and (not groups or dim % groups)
         for dim, groups in zip(shape, grid, strict=False)
     ):
         raise ValueError(
-            f"a grid of shape {tuple(grid)} does not divide codes of shape {tuple(shape)}: "
-            f"pass block=, the elements along each axis that share one of {what}"
+            f"{what}: a grid of shape {tuple(grid)} does not divide a tensor of shape "
+            f"{tuple(shape)}: pass block=, the elements along each axis that share a {what}{hint}"
         )
     return tuple(
         0 if groups == 1 else dim // groups for dim, groups in zip(shape, grid, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any, Final
 
-from nnpack.errors import error
+from nnpack.errors import error, shown
 from nnpack.memory import available_memory
 
 # Limits of the format: a file beyond them is malformed.
@@ -169,7 +169,7 @@ def _whole(name: str, value: int | None) -> int | None:
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"the limit {name} is a whole number, not {value!r}") from None
+        raise TypeError(f"the limit {name} is a whole number, not {shown(value)}") from None
     if number < 0:
         raise ValueError(f"the limit {name} is at least 0, not {number}")
     return number

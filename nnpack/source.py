@@ -10,7 +10,8 @@ from collections import OrderedDict
 from threading import Lock
 from typing import IO, Any, Final
 
-from nnpack.errors import error
+from nnpack.arguments import check_binary_reader
+from nnpack.errors import error, shown
 from nnpack.scratch import scratch
 from nnpack.wire import U64
 
@@ -298,8 +299,12 @@ def open_source(source: Any, *, mapped: bool) -> Source:
     try:
         return BufferSource(source)
     except TypeError:
-        if hasattr(source, "read") and hasattr(source, "seek"):
-            return ObjectSource(source)
+        if hasattr(source, "read"):
+            check_binary_reader(source)
+            if hasattr(source, "seek"):
+                return ObjectSource(source)
+        pipe = "; read_stream() reads pipes" if hasattr(source, "read") else ""
         raise TypeError(
-            f"a path, a bytes-like object or a seekable binary file is needed, not {source!r}"
+            "a path, a bytes-like object or a seekable binary file is needed, "
+            f"not {shown(source)}{pipe}"
         ) from None

@@ -11,7 +11,7 @@ import numpy as np
 from nnpack.abc import PIECE, Fill, Node, pieces
 from nnpack.digest import logical_digest
 from nnpack.dtypes import BY_ID, Array, count
-from nnpack.errors import error, located
+from nnpack.errors import error, located, shown
 from nnpack.limits import Limits
 from nnpack.nodes import KINDS
 from nnpack.nodes.dense import Dense
@@ -265,7 +265,7 @@ def _normalise(key: Any, shape: tuple[int, ...]) -> tuple[list[range], tuple[int
     keys = [*key] if isinstance(key, tuple) else [key]
     dots = [i for i, k in enumerate(keys) if k is Ellipsis]
     if len(dots) > 1 or len(keys) - len(dots) > len(shape):
-        raise IndexError(f"the index {key!r} does not fit the shape {shape}")
+        raise IndexError(f"the index {shown(key)} does not fit the shape {shape}")
     at = dots[0] if dots else len(keys)
     rest = len(shape) - (len(keys) - len(dots))
     keys[at : at + len(dots)] = [slice(None)] * rest
@@ -281,7 +281,7 @@ def _normalise(key: Any, shape: tuple[int, ...]) -> tuple[list[range], tuple[int
         except TypeError:
             index = None
         if index is None or isinstance(one, bool):
-            raise TypeError(f"an index is made of ints, slices and ..., not {one!r}")
+            raise TypeError(f"an index is made of ints, slices and ..., not {shown(one)}")
         if not -dim <= index < dim:
             raise IndexError(f"index {index} is out of range for an axis of {dim}")
         axes.append(range(index % dim, index % dim + 1))

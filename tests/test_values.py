@@ -1,6 +1,8 @@
 """What can be made into a value and what cannot, with the reason that the caller is told."""
 
+import re
 import struct
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -66,7 +68,7 @@ HUGE = (1 << 31, 1 << 31)
 # what: (call, exception, message)
 ERRORS = {
     # dtypes.py
-    "name": (lambda: dtypes.named("uint9"), ValueError, r"no dtype is called 'uint9'; there are bool, uint1"),
+    "name": (lambda: dtypes.named("uint9"), ValueError, r"no dtype is called 'uint9': uint\d+, uint\d+, uint\d+ are close, the README lists all$"),
     "numpy object": (lambda: Dense([None]), TypeError, r"arrays of object cannot be stored"),
     "numpy text": (lambda: Dense("x"), TypeError, r"arrays of <U1 cannot"),
     "numpy record": (lambda: Dense(np.zeros(1, "u1,u1")), TypeError, r"cannot be stored"),
@@ -85,7 +87,7 @@ ERRORS = {
     "blocks": (lambda: grid.grid_shape((2, 3), (1,)), Invalid, r"1 block sizes for 2 axes"),
     "block": (lambda: grid.grid_shape((2,), (2,)), Invalid, r"a block of 2 along an axis of 2: 0 means"),
     "negative block": (lambda: grid.grid_shape((2,), (-1,)), Invalid, r"a block of -1"),
-    "inference": (lambda: grid.infer_block((6,), (4,), "scale"), ValueError, r"grid of shape \(4,\) does not divide.*\(6,\): pass block=, the elements .* share one of scale"),
+    "inference": (lambda: grid.infer_block((6,), (4,), "scale"), ValueError, r"grid of shape \(4,\) does not divide.*\(6,\): pass block=, the elements .* share a scale"),
     # abc.py
     "no copy": (lambda: np.array(Constant(u8(1), (2,)), copy=False), ValueError, r"a Constant cannot be had .* without a copy"),
     "frozen": (lambda: setattr(BYTES, "shape", ()), AttributeError, r"Dense is frozen: make a new one to change shape"),
@@ -161,7 +163,7 @@ ERRORS = {
     "row length of no array": (lambda: Csr.from_numpy(ones(2, 2), row_length=0), Invalid, r"row length"),
     # codebook.py
     "codebook size": (lambda: Codebook(ones(1, 65536), Constant(0, (1 << 50,), "uint8"), vector_axis=0), Invalid, r"passes 2\^62"),
-    "indices dtype": (lambda: Codebook(ones(2), codes(2)), Invalid, r"indices must be unsigned integers, uint1 to uint32, not int8: use \.astype"),
+    "indices dtype": (lambda: Codebook(ones(2), codes(2)), Invalid, r"indices must be unsigned integers, uint1 to uint32, not int8: shift them so that the least is 0, then use \.astype\('uint8'\)"),
     "indices width": (lambda: Codebook(ones(2), np.zeros(2, np.uint64)), Invalid, r"indices must be .* not uint64"),
     "codebook rank": (lambda: Codebook(Constant(u8(1), [1] * 32), Constant(0, [1] * 32, "uint8"), block=[0] * 32), Invalid, r"a codebook of rank 32"),
     "codebook vectors rank": (lambda: Codebook(Constant(u8(1), [1] * 32), Constant(0, [1] * 31, "uint8"), vector_axis=0, block=[0] * 31), Invalid, r"a codebook of rank 31"),
@@ -197,12 +199,17 @@ ERRORS = {
     "two offsets": (lambda: Quantized(codes(2), ones(), zero=u8(0).reshape(()), bias=ones()), Invalid, r"at most one of zero, bias, min, not \['zero', 'bias'\]"),
     "scale shape": (lambda: Quantized(codes(4), ones(3), block=(2,)), Invalid, r"scale of shape \(3,\) for a grid of \(2,\)"),
     "zero shape": (lambda: Quantized(codes(4), ones(2), zero=codes(3)), Invalid, r"zero of shape \(3,\) for a grid of \(2,\)"),
-    "scale dtype": (lambda: Quantized(codes(2), np.float64(1)), Invalid, r"scale must be .* not float64: use \.astype\('float32'\)"),
+    "scale dtype": (lambda: Quantized(codes(2), np.float64(1)), Invalid, r"scale must be .* not float64: pass np\.float32\(\.\.\.\), or np\.asarray\(\.\.\., 'float32'\)"),
     "min dtype": (lambda: Quantized(codes(2), ones(), min=np.uint64(1)), Invalid, r"min must be .* not uint64"),
-    "scale inference": (lambda: Quantized(codes(6), ones(4)), ValueError, r"does not divide codes of shape \(6,\)"),
-    "scale rank": (lambda: Quantized(codes(2, 2), ones(3)), ValueError, r"does not divide codes of shape \(2, 2\)"),
+    "scale inference": (lambda: Quantized(codes(6), ones(4)), ValueError, r"does not divide a tensor of shape \(6,\)"),
+    "scale rank": (lambda: Quantized(codes(2, 2), ones(3)), ValueError, r"does not divide a tensor of shape \(2, 2\)"),
     "no groups": (lambda: Quantized(codes(2), ones(0)), ValueError, r"does not divide"),
-    "one for many": (lambda: Quantized(codes(4), ones(2), zero=np.int8(1)), ValueError, r"one scale, zero, bias or min for a grid of \(2,\)"),
+    "zero dtype": (lambda: Quantized(codes(2), ones(), zero=8), Invalid, r"zero must be .* not int64: pass np\.int8\(\.\.\.\)"),
+    "zero a row": (lambda: Quantized(codes(4, 6), ones(4, 1), zero=codes(4)), ValueError, r"zero for \(4,\) of 2 axes \(4, 6\): pass zero\[:, None\] for one a position of axis 0$"),
+    "bias of a grid": (lambda: Quantized(codes(4, 6), ones(4, 2), bias=ones(4)), Invalid, r"bias of shape \(4,\) for a grid of \(4, 2\)"),
+    "table of vectors": (lambda: Codebook(ones(256, 8), u8(0).repeat(12).reshape(3, 4)), ValueError, r"^table: .* where its rows are vectors, pass vector_axis=$"),
+    "dtype of no type": (lambda: Quantized(codes(2), ones(), dtype=[1]), TypeError, r"a dtype is a name such as 'float32', or numpy's type, not \[1\]"),
+    "dtype unlike all": (lambda: dtypes.named("qqq"), ValueError, r"'qqq': the README lists all$"),
     "axis alone": (lambda: Quantized(codes(2), ones(), group_axis=0), Invalid, r"group_index and group_axis go together"),
     "index alone": (lambda: Quantized(codes(2), ones(1), block=(0,), group_index=u8(0, 0)), Invalid, r"go together"),
     "index axis": (lambda: Quantized(codes(2), ones(1), block=(0,), group_index=u8(0, 0), group_axis=1), Invalid, r"group_index along axis 1 of \(2,\)"),
@@ -515,3 +522,13 @@ def test_values_of_nodes_that_are_read_piece_by_piece():
     assert table.to_numpy().tolist() == [[1, 1], [1, 1]]
     scaled = Quantized(Dense(Lazy(codes(2))), Dense(Lazy(ones(1))), zero=Dense(Lazy(np.int8([-3]))))
     assert scaled.to_numpy().tolist() == [3, 3]
+
+
+def test_the_readme_lists_the_element_types():
+    readme = Path(__file__).parents[1].joinpath("README.md").read_text("utf-8")
+    listed = readme.partition("Element types: ")[2].partition(".\n")[0]
+    words = {*re.findall(r"\w+", listed)}
+    assert "uint1 to uint8" in listed
+    assert "int2 to int8" in listed
+    rest = {one.name for one in dtypes.DTYPES if not re.fullmatch("u?int[1-8]", one.name)}
+    assert rest <= words

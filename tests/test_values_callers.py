@@ -76,8 +76,8 @@ MISTAKES = {
     "sparse": (lambda: Dense(sparse.eye_array(2).tocsr()), TypeError, r"use nnpack\.Csr\.from_scipy"),
     "sparse in a writer": (lambda: add("w", sparse.eye_array(2).tocoo()), TypeError, r"'w': .*Csr\.from_scipy"),
     "torch in a writer": (lambda: add("w", Torch()), TypeError, r"'w': arrays of torch\.float32 .* nnpack\.torch"),
-    "object": (lambda: Dense([None]), TypeError, r"arrays of object cannot be stored: a tensor holds numbers of bool, uint1"),
-    "long double": (lambda: Dense(np.zeros(1, np.longdouble)), TypeError, r"cannot be stored: use \.astype\('float32'\), or another of bool"),
+    "object": (lambda: Dense([None]), TypeError, r"arrays of object cannot be stored: a tensor holds numbers; the README lists the element types$"),
+    "long double": (lambda: Dense(np.zeros(1, np.longdouble)), TypeError, r"cannot be stored: use \.astype\('float64'\); the README"),
     "memory type": (lambda: Dense(scale(2), "uint8"), TypeError, r"uint8 is uint8 in memory, not float32: use \.astype\('uint8'\)"),
     "deleted": (lambda: delattr(Dense(U8), "shape"), AttributeError, r"Dense is frozen: shape cannot be deleted"),
     "out": (lambda: nnpack.open(nnpack.save({"w": U8}))["w"].read(out=[1]), TypeError, r"out is a numpy array, not list"),
@@ -87,6 +87,8 @@ MISTAKES = {
     "table a row": (lambda: Codebook(scale(4, 2), np.zeros((4, 6), np.uint8)), ValueError, r"pass table\[:, None\]"),
     "block of one": (lambda: Quantized(np.zeros((4, 64), np.int8), scale(4, 2), block=32), ValueError, r"block=32 for 2 axes: give each axis its own, as block=\(1, 32\)"),
     "block of a table": (lambda: Codebook(scale(4, 2, 2), np.zeros((4, 64), np.uint8), block=32), ValueError, r"block=\(1, 32\)"),
+    "mask as an index": (lambda: nnpack.open(nnpack.save({"w": U8}))["w"][np.zeros(4, bool)], TypeError, r"not an array of bool of shape \(4,\)$"),
+    "long index": (lambda: nnpack.open(nnpack.save({"w": U8}))["w"][(0,) * 99], IndexError, r"the index \(0, 0.{60,80}\.\.\. does not fit"),
     "block of no int": (lambda: Quantized(np.zeros((4, 6), np.int8), scale(4, 1), block=(1.5, 0)), TypeError, r"integer"),
     "name": (lambda: add(3, U8), TypeError, r"a name is a str, not int: the name comes first"),
     "swapped": (lambda: add(U8, "x"), TypeError, r"a name is a str, not ndarray: the name comes first"),
@@ -99,6 +101,8 @@ MISTAKES = {
     "cells in a writer": (lambda: add("w", Dense(Lazy(np.array([9], np.uint8)), "uint3")), Invalid, r"'w': a cell is out of the range of uint3"),
     "tensors": (lambda: nnpack.save([U8]), TypeError, r"tensors are a mapping of names to arrays, not list"),
     "swapped tensors": (lambda: nnpack.save_file("m.nnpk", {}), TypeError, r"."),
+    "limit of an array": (lambda: nnpack.Limits(memory=np.zeros(5)), TypeError, r"not an array of float64 of shape \(5,\)$"),
+    "shape of text": (lambda: nnpack.Constant(np.uint8(1), "x" * 999), TypeError, r"ints, not 'x{70,80}\.\.\.$"),
     "limit below": (lambda: nnpack.Limits(memory=-1), ValueError, r"the limit memory is at least 0, not -1"),
     "limit of a float": (lambda: nnpack.Limits(sections=1e9), TypeError, r"the limit sections is a whole number, not 1000000000\.0"),
     "limit of text": (lambda: nnpack.Limits(tensor_bytes="1G"), TypeError, r"the limit tensor_bytes is a whole number, not '1G'"),
@@ -135,6 +139,26 @@ def test_what_the_messages_say_works():
     assert Dense(MASKED.filled(0)).array.tolist() == [0, 2]
     assert Dense(np.array([1], ml_dtypes.bfloat16)).dtype == "bfloat16"
     written(lambda w: w.add_blob("n", memoryview(np.arange(6, dtype=np.uint16))[::2]))
+    vectors = Codebook(scale(256, 8), U8.reshape(2, 2), vector_axis=1)
+    assert vectors.shape == (2, 16)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.dtype("float16"), ml_dtypes.bfloat16])
+def test_dtypes_are_names_or_types(dtype):
+    name = np.dtype(dtype).name
+    value = Quantized(U8, scale(), dtype=dtype, step=dtype)
+    assert (value.dtype, value.step) == (name, name)
+    assert nnpack.Constant(1, (2,), dtype).dtype == name
+
+
+def test_one_zero_is_that_of_all_groups():
+    codes, scales = np.arange(8, dtype=np.int8).reshape(2, 4), scale(2, 2) / 2
+    for role, one in (("zero", np.int8(3)), ("bias", np.float32(3)), ("min", np.float16(3))):
+        single = Quantized(codes, scales, **{role: one})
+        full = Quantized(codes, scales, **{role: np.full(scales.shape, one)})
+        assert testing.same_bits(single.to_numpy(), full.to_numpy())
+        assert getattr(single, role).shape == (2, 2)
+    assert (Quantized(codes, np.float32(2), block=(1, 2)).to_numpy() == 2 * codes).all()
 
 
 def test_limits_are_values():

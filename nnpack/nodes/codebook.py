@@ -71,7 +71,9 @@ class Codebook(Node):
         shape = _whole(indices.shape, vector, vector_axis)
         grid = table.shape[: len(table.shape) - own]
         if block is None:
-            block = infer_block(shape, grid, "table")
+            vectors = own == 1 and len(table.shape) == 2
+            hint = "; where its rows are vectors, pass vector_axis=" if vectors else ""
+            block = infer_block(shape, grid, "table", hint)
         self._build(shape, table, indices, as_block(block, shape), vector, vector_axis)
         if self.in_memory:
             self.check_contents()

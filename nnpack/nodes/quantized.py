@@ -20,7 +20,16 @@ from nnpack.dtypes import (
     named,
 )
 from nnpack.errors import Invalid, error
-from nnpack.grid import Convert, Expand, Grid, as_block, flat_window, grid_shape, infer_block
+from nnpack.grid import (
+    Convert,
+    Expand,
+    Grid,
+    as_block,
+    check_axes,
+    flat_window,
+    grid_shape,
+    infer_block,
+)
 from nnpack.limits import MAX_U64
 from nnpack.nodes.dense import Dense, as_node
 from nnpack.wire import Cursor
@@ -43,7 +52,7 @@ class Quantized(Node):
 
     Args:
         codes: bools, integers or floats of at most 32 bits.
-        scale: of the grid's shape, as are the next three; rank 0 is per tensor.
+        scale: of the grid's shape, as are the next three, or of rank 0: one for all.
         zero: subtracted from the codes first.
         bias: added last.
         min: subtracted last.
@@ -53,8 +62,8 @@ class Quantized(Node):
         group_index: [dim of group_axis] the group of each position along that axis.
         group_axis: the axis that `group_index` is about.
         divide: divide by the scale.
-        step: "float16" or "bfloat16": every operation's result is rounded to it.
-        dtype: "float16", "bfloat16" or "float32".
+        step: "float16" or "bfloat16", or None: every operation's result is rounded to it.
+        dtype: "float16", "bfloat16" or "float32", or numpy's type of that name.
 
     Raises:
         TypeError: the type of a part cannot be stored.
@@ -121,10 +130,11 @@ class Quantized(Node):
         group_index: Any = None,
         group_axis: int | None = None,
         divide: bool = False,
-        step: str | None = None,
-        dtype: str = "float32",
+        step: Any = None,
+        dtype: Any = "float32",
     ) -> None:
         """Check that the parts fit each other."""
+        step = step if step is None or isinstance(step, str) else named(step).name
         codes, scale = as_node(codes), as_node(scale)
         if block is None:
             if flat or group_index is not None:
@@ -140,7 +150,10 @@ class Quantized(Node):
         parts = {"scale": scale}
         for role, part in (("zero", zero), ("bias", bias), ("min", min)):
             parts[role] = None if part is None else as_node(part)
-        parts = {role: part and _per_tensor(part, grid) for role, part in parts.items()}
+        for role, part in parts.items():
+            parts[role] = part and _per_tensor(part, grid)
+            if part is not None and not flat and part.shape != grid:
+                check_axes(codes.shape, part.shape, role, of=grid)
         index = None if group_index is None else as_node(group_index)
         self._build(
             codes,
@@ -181,7 +194,10 @@ class Quantized(Node):
             if part is not None and part.shape != grid:
                 raise Invalid("bad-shape", f"{role} of shape {part.shape} for a grid of {grid}")
             if part is not None:
-                check_operand(role, part.cell, "use .astype('float32')")
+                one = "int8" if role == "zero" else "float32"
+                check_operand(
+                    role, part.cell, f"pass np.{one}(...), or np.asarray(..., '{one}') for several"
+                )
         self._check_index(codes.shape, parts.get("group_index"), axis, flat)
         self._set(
             shape=codes.shape,
@@ -364,12 +380,10 @@ def _grid(shape: tuple[int, ...], block: tuple[int, ...], flat: bool) -> tuple[i
 
 
 def _per_tensor(part: Node, grid: tuple[int, ...]) -> Node:
-    """Return an array of rank 0, or of one element, in the grid's shape."""
-    if part.shape or not isinstance(part, Dense) or not part.in_memory or part.size != 1:
+    """Return an array of rank 0 in the grid's shape: one for all groups."""
+    if part.shape or not isinstance(part, Dense) or not part.in_memory:
         return part
-    if any(groups != 1 for groups in grid):
-        raise ValueError(f"one scale, zero, bias or min for a grid of {grid}")
-    return Dense(part.array.reshape(grid), part.dtype)
+    return Dense(np.full(grid, part.array), part.dtype)
 
 
 def _binary32(array: Array, dtype: DType) -> Array:
