@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Exit", "main"]
 
+PROFILES = ("raw", "fast", "balanced")
+"""Those of `nnpack.profiles`, which needs numpy."""
+
 
 @click.group(
     cls=Group,
@@ -60,7 +63,13 @@ def main() -> None:
 @click.argument("target", metavar="DST")
 @click.option("--from", "source_format", metavar="FORMAT", help="Of SRC, if it does not tell.")
 @click.option("--to", "target_format", metavar="FORMAT", help="Of DST, if its name does not tell.")
-@click.option("--profile", default="balanced", show_default=True, help="raw or balanced.")
+@click.option(
+    "--profile",
+    type=click.Choice(PROFILES),
+    default="balanced",
+    show_default=True,
+    help="Of an nnpack file: mapped as it is, smaller at memory speed, or smallest.",
+)
 @click.option("--include", multiple=True, metavar="GLOB", help="Only these tensors; repeatable.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Not these tensors; repeatable.")
 @click.option("--threads", type=click.IntRange(1), help="By default one a core, at most 8.")
@@ -70,6 +79,7 @@ def convert(file: str, target: str, *, overwrite: bool, **options: Any) -> None:
     """Convert between nnpack, safetensors and npz; every bit of every weight stays as it is.
 
     SRC and DST can be "-"; standard output is written as nnpack, unless --to says otherwise.
+    safetensors and npz are written in C order, little-endian and uncompressed, whatever SRC was.
     Shows what each tensor takes.
     """
     import nnpack
@@ -268,7 +278,7 @@ def salvage(file: str, output: str) -> None:
     from nnpack.render import printable, progress_bar, recovered_lines
     from nnpack.salvage import salvage as run
 
-    check_target(output, overwrite=True)  # what stands there is not replaced: `salvage` says so
+    check_target(output, overwrite=False, advice="nothing is replaced: name another")
     with opened(file) as source, progress_bar("salvaging") as progress:
         recovered = run(source, output, progress=progress)
     show(recovered_lines(recovered, printable(output)))

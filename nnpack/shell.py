@@ -182,7 +182,7 @@ def standard_output() -> IO[bytes]:
     return sys.stdout.buffer
 
 
-def check_target(path: str, *, overwrite: bool) -> None:
+def check_target(path: str, *, overwrite: bool, advice: str = "--overwrite replaces it") -> None:
     """Check that a file can be made there, before any work is done for it."""
     if path == STANDARD:
         return
@@ -190,6 +190,8 @@ def check_target(path: str, *, overwrite: bool) -> None:
         raise IsADirectoryError(errno.EISDIR, "a folder: name a file in it", path)
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
-        raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder.name!a}", path)
+        given = Path(path).parent  # which is there if `path` is a link to somewhere else
+        missing = str(folder if given.is_dir() else given)
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {missing!a}", path)
     if not overwrite and os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, "it exists; --overwrite replaces it", path)
+        raise FileExistsError(errno.EEXIST, f"it exists; {advice}", path)

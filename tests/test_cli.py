@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import nnpack
-from nnpack import __version__, describe, render, testing
+from nnpack import __version__, cli, describe, profiles, render, testing
 from nnpack.cli import Exit, main
 from tests import assemble as a
 from tests.test_damage import FILES, everything
@@ -103,7 +103,11 @@ def real(*args, **options):
             ["extract", "m.nnpk", "tokenizer.json", "0:3", "-o", "x"],
             "is a blob, which has no slices",
         ),
-        (Exit.USAGE, ["convert", "a.npz", "x.nnpk", "--profile", "tiny"], "tiny"),
+        (
+            Exit.USAGE,
+            ["convert", "a.npz", "x.nnpk", "--profile", "tiny"],
+            "'raw', 'fast', 'balanced'",
+        ),
         (Exit.USAGE, ["convert", "a.npz", "x.nnpk", "--include", "W"], "there are 'w', 'b'"),
         (Exit.USAGE, ["convert", "a.npz", "x.nnpk", "--exclude", "?"], "exclude='?' leaves no"),
         (Exit.USAGE, ["convert", "a.npz", "x.unknown"], "does not tell its format"),
@@ -130,6 +134,7 @@ def real(*args, **options):
             ["convert", "a.npz", "absent/x.nnpk"],
             "absent/x.nnpk: there is no folder 'absent'",
         ),
+        (Exit.IO, ["convert", "a.npz", "/absent/x.nnpk"], "there is no folder '/absent'"),
         (Exit.IO, ["extract", "m.nnpk", "w", "-o", "absent/x"], "absent/x: there is no folder"),
         (Exit.IO, ["salvage", "cut.nnpk", "-o", "absent/x"], "absent/x: there is no folder"),
         (Exit.IO, ["convert", "a.npz", ".", "--to", "npz"], ".: a folder: name a file in it"),
@@ -137,7 +142,11 @@ def real(*args, **options):
         (Exit.IO, ["extract", "m.nnpk", "w", "-o", "."], ".: a folder: name a file in it"),
         (Exit.IO, ["salvage", "cut.nnpk", "-o", "."], ".: a folder: name a file in it"),
         (Exit.IO, ["extract", "m.nnpk", "w", "-o", "m.nnpk"], "--overwrite replaces it"),
-        (Exit.IO, ["salvage", "cut.nnpk", "-o", "m.nnpk"], "m.nnpk: File exists"),
+        (
+            Exit.IO,
+            ["salvage", "cut.nnpk", "-o", "m.nnpk"],
+            "m.nnpk: it exists; nothing is replaced: name another",
+        ),
     ],
 )
 def test_exit_codes(folder, code, args, says):
@@ -439,6 +448,20 @@ def test_convert_names_what_is_lost(folder):
     note = "nnpack: note: the digests of the source are left out; --digests makes new ones\n"
     assert result.stderr == note
     assert run("convert", "m.nnpk", "new.nnpk", "--digests").stderr == ""
+
+
+def test_a_link_into_no_folder_names_the_folder(folder):
+    folder.joinpath("link.nnpk").symlink_to(folder / "gone" / "x.nnpk")
+    result = run("convert", "a.npz", "link.nnpk", "--overwrite")
+    assert result.exit_code == Exit.IO
+    assert f"there is no folder '{folder / 'gone'}'" in result.output
+
+
+def test_the_profiles_are_offered(folder):
+    assert cli.PROFILES == profiles.PROFILES
+    text = " ".join(run("convert", "--help").output.split())
+    assert "[raw|fast|balanced]" in text
+    assert "C order, little-endian and uncompressed" in text
 
 
 def test_salvage_lists_what_is_lost(folder):
