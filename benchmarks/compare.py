@@ -242,8 +242,8 @@ def render(points: list[Point], rounds: int) -> str:
         f"Medians of {rounds} interleaved rounds.",
         "Size in percent of the arrays; speeds in MB/s of arrays, from file to fresh arrays.",
         "Dominated by: for one thread and then for two, where the peer was timed with two, the",
-        f"fastest profile of nnpack among those that are at most {POINT} points larger than the peer,",
-        'and its decoding speed over the peer\'s; "no" where that is below 1, so that the peer is',
+        f"fastest profile of nnpack among those that are at most {POINT} points larger than the",
+        'peer, and its decoding speed over the peer\'s; "no" where that is below 1, so that it is',
         'not dominated; "none" where every profile is larger still, and by how much the least.',
         f"Not installed: {', '.join(peers.MISSING) or 'none'}.",
     ]
