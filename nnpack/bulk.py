@@ -11,19 +11,17 @@ from nnpack.abc import PIECE
 from nnpack.container import ALIAS, TENSOR, Section
 from nnpack.dtypes import Array
 from nnpack.nodes.dense import Dense
+from nnpack.sections import but_checksum, is_one_block
 from nnpack.source import Source
 from nnpack.stream import Stream, check_crc
 from nnpack.tensor import Tensor
+from nnpack.wire import U32
 
 if TYPE_CHECKING:
     from nnpack.reader import Reader
 
-CRC_SIZE: Final = 4
 GROUP: Final = 1 << 20
 """Bytes of small tensors that one task reads."""
-
-Form = tuple[bytes, int, int]
-"""A body less its last checksum, payload length, alignment: what decides which rules are kept."""
 
 
 class Plain(NamedTuple):
@@ -40,7 +38,7 @@ class Plain(NamedTuple):
         stream = node.source if isinstance(node, Dense) else None
         if not isinstance(stream, Stream) or not stream.head.is_raw or stream.dtype.packed:
             return None
-        if not 0 < stream.cells <= stream.block:
+        if not is_one_block(tensor.head):
             return None
         return cls(tensor.shape, stream.dtype.numpy, tensor.charge)
 
@@ -48,7 +46,7 @@ class Plain(NamedTuple):
         """Return one tensor, its bytes checked."""
         start = section.payload_offset
         data = bytearray(source.read(start, section.payload_length))
-        check_crc(data, int.from_bytes(section.body[-CRC_SIZE:], "little"), start, section.name)
+        check_crc(data, U32.unpack(section.body[-U32.size :])[0], start, section.name)
         return np.ndarray(self.shape, self.dtype, data)
 
 
@@ -58,13 +56,13 @@ def load_all(reader: Reader) -> dict[str, Array]:
     Sections that differ in nothing but their place, name and one checksum keep the same rules:
     the first of each form is parsed and checked, the others are only compared with it.
     """
-    forms: dict[Form, Plain | None] = {}
+    forms: dict[tuple[bytes, int, int], Plain | None] = {}
     found: dict[str, tuple[Section, Plain] | Tensor] = {}
     charge = stored = 0
     for section in reader.directory:
         if section.type not in {TENSOR, ALIAS}:
             continue
-        form = section.body[:-CRC_SIZE], section.payload_length, section.alignment
+        form = but_checksum(section)
         plain = forms.get(form) if section.type == TENSOR else None
         if plain:
             found[section.name] = reader.compared(section), plain

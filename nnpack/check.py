@@ -20,6 +20,7 @@ from nnpack.sections import (
     but_checksum,
     bytes_leaf,
     check_digests,
+    check_memory,
     check_names,
     check_zeros,
     is_one_block,
@@ -140,8 +141,7 @@ class Checker:
 
     def _alias(self, section: Section) -> None:
         target = container.parse_alias(section)
-        if self.types.get(target) != container.TENSOR:
-            raise error("bad-reference", f"an alias of {target!a}, which is no tensor before it")
+        container.check_alias(section, target, self.types.get(target))
 
     def _unknown(self, section: Section) -> Faults:
         """Check a section of a type that is skipped: its payload is described all the same."""
@@ -207,11 +207,7 @@ class Checker:
 
     def _check_cost(self, section: Section, root: NodeHead, node: Node) -> None:
         """Check what decoding costs; only pieces of a tensor are held at a time."""
-        parts = [*root.walk()] if root.stream else [*root.walk()][1:]
-        charge = sum(part.decoded_size for part in parts)
-        self.limits.check_expansion(charge, section.payload_length)
-        held = node.check_memory()
-        self.limits.check_request(held, held)
+        check_memory(section, root, node, self.limits)
         work = sum(leaf.nbytes for leaf in leaves(node) if not _is_plain(leaf))
         work += self._work + node.check_work()
         self.limits.check_ratio(work, self.source.size)

@@ -268,3 +268,20 @@ def parse_alias(section: Section) -> str:
     target = decode_name(body[2 : 2 + size], at)
     check_name_characters(target, at)
     return target
+
+
+def check_alias(section: Section, target: str, kind: int | None) -> None:
+    """Check that an alias stands for a tensor before it (SPEC 5.3).
+
+    Args:
+        section: the alias.
+        target: the name that it gives.
+        kind: type of the section of that name, None if none came before the alias.
+    """
+    if kind != TENSOR:
+        raise error(
+            "bad-reference",
+            f"an alias of {target!a}, which is no tensor before it",
+            offset=section.offset,
+            section=section.name,
+        )

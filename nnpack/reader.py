@@ -19,13 +19,12 @@ from nnpack.errors import error
 from nnpack.limits import DEFAULT_LIMITS, Limits
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.sections import (
-    build,
     bytes_leaf,
     check_names,
     digests_leaf,
     directory_leaf,
+    open_tree,
     parse_json,
-    parse_payload,
     read_bytes,
     read_directory,
     read_root,
@@ -233,24 +232,16 @@ class Reader(Mapping[str, Tensor]):
         found = self._tensors.get(row)
         if found is None:
             section = self.section(row)
-            head = parse_payload(section)
-            unknown = self.plugins.unknown(head)
-            node = None if unknown else build(section, head, self.plugins, self._source)
-            found = self._tensors[row] = section, head, node, unknown
+            found = self._tensors[row] = section, *open_tree(section, self.plugins, self._source)
         return Tensor(name, self._source, *found, self.limits, self.run)
 
     def _target(self, row: int) -> int:
         """Return the row of the tensor that an alias stands for."""
         section = self.section(row)
         target = container.parse_alias(section)
-        found = self._directory.by_name.get(target)
-        if found is None or found >= row or self._directory.types[found] != container.TENSOR:
-            raise error(
-                "bad-reference",
-                f"an alias of {target!a}, which is no tensor before it",
-                offset=section.offset,
-                section=section.name,
-            )
+        found = self._directory.by_name.get(target, row)
+        kind = int(self._directory.types[found]) if found < row else None
+        container.check_alias(section, target, kind)
         return found
 
     def _bytes(self, row: int, limit: str | None = None) -> memoryview:

@@ -72,7 +72,13 @@ def open_tree(
 
 
 def check_cost(section: Section, root: NodeHead, node: Node, limits: Limits) -> None:
-    """Check what checking a tensor's parts, or moving them to another file, costs.
+    """Check what checking a tensor's parts, or moving them to another file, costs."""
+    check_memory(section, root, node, limits)
+    limits.check_ratio(node.check_work(), section.payload_length)
+
+
+def check_memory(section: Section, root: NodeHead, node: Node, limits: Limits) -> None:
+    """Check what checking a tensor's parts decodes, and how much of that it holds.
 
     Only pieces of it are held at a time; the elements of the root are not decoded, unless it is a
     leaf.
@@ -82,7 +88,6 @@ def check_cost(section: Section, root: NodeHead, node: Node, limits: Limits) -> 
     limits.check_expansion(charge, section.payload_length)
     held = node.check_memory()
     limits.check_request(held, held)
-    limits.check_ratio(node.check_work(), section.payload_length)
 
 
 def check_leaf(section: Section, root: NodeHead) -> None:

@@ -207,13 +207,7 @@ class Stream:
 
     def _alias(self, section: Section) -> Item:
         target = container.parse_alias(section)
-        if self._types.get(target) != container.TENSOR:
-            raise error(
-                "bad-reference",
-                f"an alias of {target!a}, which is no tensor before it",
-                offset=section.offset,
-                section=section.name,
-            )
+        container.check_alias(section, target, self._types.get(target))
         return Item("alias", section.name, target)
 
     def _finish(self, header: bytes, section: Section, raw: bytes) -> None:
