@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import warnings
+import weakref
 from pathlib import Path
 from typing import IO, Final
 
@@ -14,8 +16,10 @@ _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 class AtomicFile:
     """A temporary file beside its target, which it replaces when it is committed.
 
-    A process that dies leaves the target as it was (and perhaps the temporary file,
-    `.<name>.<random>.tmp`). A link at the target is followed, as `open` would.
+    A process that is killed leaves the target as it was, and perhaps the temporary file,
+    `.<name>.<random>.tmp`. A file that is neither committed nor discarded is removed when it is
+    forgotten or the interpreter ends, with a `ResourceWarning`. A link at the target is followed,
+    as `open` would.
 
     As a context manager it gives the file to write to, and is committed at the end, or discarded
     if there was an exception.
@@ -36,6 +40,9 @@ class AtomicFile:
         except OSError as bad:  # of the folder, most likely: the caller knows only the target
             raise type(bad)(bad.errno, bad.strerror, os.fspath(target)) from None
         self.file: IO[bytes] = os.fdopen(descriptor, "w+b", buffering=1 << 20)
+        self._forgotten = weakref.finalize(
+            self, _forget, self.file, self._path, os.fspath(target), os.getpid()
+        )
 
     def __enter__(self) -> IO[bytes]:
         return self.file
@@ -55,6 +62,7 @@ class AtomicFile:
             os.fsync(self.file.fileno())
             self.file.close()
             self._path.replace(self.target)
+            self._forgotten.detach()
         except BaseException:
             self.discard()
             raise
@@ -66,7 +74,24 @@ class AtomicFile:
 
     def discard(self) -> None:
         """Remove the temporary file; the target stays as it was."""
-        try:
-            self.file.close()
-        finally:
-            self._path.unlink(missing_ok=True)
+        self._forgotten.detach()
+        _remove(self.file, self._path)
+
+
+def _remove(file: IO[bytes], path: Path) -> None:
+    try:
+        file.close()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _forget(file: IO[bytes], path: Path, target: str | bytes, process: int) -> None:
+    """Remove a file that nobody finished; the child of a fork leaves its parent's alone."""
+    if os.getpid() != process:
+        return
+    _remove(file, path)
+    warnings.warn(
+        f"{os.fsdecode(target)} was never closed: nothing is written there",
+        ResourceWarning,
+        stacklevel=2,
+    )

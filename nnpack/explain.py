@@ -12,12 +12,13 @@ from typing import IO, Any, Final, NamedTuple
 import numpy as np
 
 from nnpack import container
+from nnpack.arguments import check_limits
 from nnpack.bindings import FIRST_PRIVATE, LAST_PRIVATE, NAME_CLASSES
 from nnpack.codecs import CODECS
 from nnpack.container import Section, Trailer
 from nnpack.dtypes import BY_ID, count
 from nnpack.errors import NnpackError
-from nnpack.limits import DEFAULT_LIMITS, MAX_DEPTH, MAX_HEAD, MAX_RANK, Limits
+from nnpack.limits import MAX_DEPTH, MAX_HEAD, MAX_RANK, Limits
 from nnpack.nodes import KINDS
 from nnpack.nodes.cell import read_cell
 from nnpack.nodes.quantized import DIVIDE, FLAT
@@ -80,7 +81,8 @@ def explain(
 
     Checksums of heads and of the trailer are compared; those of payloads are for `verify`.
     """
-    return _file(open_source(source, mapped=False), limits or DEFAULT_LIMITS)
+    limits = check_limits(limits)
+    return _file(open_source(source, mapped=False), limits)
 
 
 class _CutError(Exception):
