@@ -67,7 +67,7 @@ def check_plugins(codecs: Any, kinds: Any, *, decoders: bool = True) -> None:
             raise TypeError(f"the id of a kind is an int{others}, not {shown(key)}")
         if not decoder and not isinstance(kind, type):
             raise TypeError(f"kinds[{key}] is a class, not {shown(kind)}")
-        if not callable(kind):
+        if kind is not None and not callable(kind):  # None: no decoder, as without the name
             raise TypeError(f"kinds[{key!a}] decodes: it is a function, not {shown(kind)}")
 
 

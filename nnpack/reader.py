@@ -11,12 +11,13 @@ import numpy as np
 
 from nnpack import container
 from nnpack.abc import Codec, Node
+from nnpack.arguments import check_limits, check_plugins, check_threads
 from nnpack.bindings import check_bindings, parse_names
 from nnpack.bulk import load_all
 from nnpack.container import Section, Trailer
 from nnpack.directory import Directory
 from nnpack.errors import error
-from nnpack.limits import DEFAULT_LIMITS, Limits
+from nnpack.limits import Limits
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.sections import (
     bytes_leaf,
@@ -63,10 +64,9 @@ class Reader(Mapping[str, Tensor]):
         """See `open`."""
         if mmap not in {"auto", "always", "never"}:
             raise ValueError(f'mmap is "auto", "always" or "never", not {mmap!r}')
-        if threads is not None and threads < 1:
-            raise ValueError(f"at least one thread is needed, not {threads}")
-        self.limits = limits or DEFAULT_LIMITS
-        self._threads = threads or min(os.cpu_count() or 1, 8)
+        self.limits = check_limits(limits)
+        check_plugins(codecs, kinds)
+        self._threads = check_threads(threads) or min(os.cpu_count() or 1, 8)
         self._pool: ThreadPoolExecutor | None = None
         self._lock, self._closed, self._worker = Lock(), False, _Worker()
         self._tensors: dict[int, tuple[Section, NodeHead, Node | None, list[str]]] = {}

@@ -7,10 +7,11 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from nnpack import container
 from nnpack.abc import Codec
+from nnpack.arguments import check_binary_reader, check_limits, check_plugins
 from nnpack.bindings import check_bindings, parse_names
 from nnpack.container import Section, Trailer
 from nnpack.errors import error
-from nnpack.limits import DEFAULT_LIMITS, Limits
+from nnpack.limits import Limits
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.sections import (
     bytes_leaf,
@@ -79,8 +80,11 @@ def read_stream(
     Raises:
         NnpackError: what `nnpack.open` raises, or the directory tells another story than the
             sections that came before it.
+        TypeError: an argument cannot be, such as a path or a text file; at once.
     """
-    return Stream(file, limits or DEFAULT_LIMITS, codecs, kinds).items()
+    check_binary_reader(file)
+    check_plugins(codecs, kinds)
+    return Stream(file, check_limits(limits), codecs, kinds).items()
 
 
 class Stream:

@@ -15,6 +15,7 @@ import numpy as np
 
 from nnpack import container, graph, jsontext
 from nnpack.abc import Codec, Node
+from nnpack.arguments import check_binary_writer, check_plugins, check_threads
 from nnpack.atomic import AtomicFile
 from nnpack.bindings import FIRST_PRIVATE, LAST_PRIVATE, SECTION_TYPE, pack_names, parse_names
 from nnpack.codecs import CODECS
@@ -104,11 +105,9 @@ class Writer:
         alignment = None if alignment is None else _whole("alignment", alignment)
         if alignment is not None and alignment not in _ALIGNMENTS:
             raise ValueError(f"an alignment is a power of two from 8 to 65536, not {alignment}")
-        threads = None if threads is None else _whole("threads", threads)
-        if threads is not None and threads < 1:
-            raise ValueError(f"at least one thread is needed, not {threads}")
+        check_plugins(codecs, kinds, decoders=False)
         self._profile, self._alignment = profile, alignment
-        self._threads = threads or min(os.cpu_count() or 1, 8)
+        self._threads = check_threads(threads) or min(os.cpu_count() or 1, 8)
         self._pool: ThreadPoolExecutor | None = None
         self._bindings = private_names(codecs or CODECS, kinds or KINDS)
         for key, bound in (bindings or {}).items():
@@ -130,10 +129,9 @@ class Writer:
             self._file = AtomicFile(target)
             self._spool = str(self._file.target.parent)
             self._write_out: Callable[[Any], Any] = self._file.file.write
-        elif hasattr(target, "write"):
-            self._write_out = target.write
         else:
-            raise TypeError(f"a path or an object with write is needed, not {target!r}")
+            check_binary_writer(target)
+            self._write_out = target.write
         self._offset = 0
         self._open = True
         self._failed = False

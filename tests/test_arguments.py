@@ -15,6 +15,7 @@ import pytest
 import nnpack
 from nnpack import arguments, testing
 from nnpack.atomic import AtomicFile
+from nnpack.explain import explain
 
 DATA = nnpack.save({"w": np.arange(3, dtype=np.uint8)})
 
@@ -48,6 +49,7 @@ TYPES = {
     "limits": (lambda _: opened(limits=10), r"limits= is an nnpack\.Limits, such as Limits\(memory=1 << 30\), not 10"),
     "limits of nothing": (lambda _: opened(limits=0), r"limits= is an nnpack\.Limits, .* not 0"),
     "limits of a stream": (lambda _: nnpack.read_stream(io.BytesIO(DATA), limits={}), r"limits= is .* not \{\}"),
+    "limits of explain": (lambda _: explain(DATA, limits=5), r"limits= is .* not 5"),
     "kinds": (lambda _: opened(kinds=3), r"kinds= maps ids to plug-ins, as \{200: MyKind\} does, not 3"),
     "kinds of a stream": (lambda _: nnpack.read_stream(io.BytesIO(DATA), kinds=3), r"kinds= maps"),
     "codecs": (lambda _: opened(codecs=[1]), r"codecs= maps ids to plug-ins, as \{200: MyCodec\(\)\} does, not \[1\]"),
