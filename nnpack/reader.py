@@ -11,7 +11,7 @@ import numpy as np
 
 from nnpack import container
 from nnpack.abc import Codec, Node
-from nnpack.arguments import check_limits, check_plugins, check_threads
+from nnpack.arguments import check_limits, check_plugins
 from nnpack.bindings import check_bindings, parse_names
 from nnpack.bulk import load_all
 from nnpack.container import Section, Trailer
@@ -32,6 +32,7 @@ from nnpack.sections import (
 )
 from nnpack.source import AuthenticatedSource, BufferSource, Source, open_source
 from nnpack.tensor import Tensor
+from nnpack.threads import whole_threads
 from nnpack.tree import NodeHead
 from nnpack.wire import up_align
 
@@ -66,7 +67,7 @@ class Reader(Mapping[str, Tensor]):
             raise ValueError(f'mmap is "auto", "always" or "never", not {mmap!r}')
         self.limits = check_limits(limits)
         check_plugins(codecs, kinds)
-        self._threads = check_threads(threads) or min(os.cpu_count() or 1, 8)
+        self._threads = whole_threads(threads)
         self._pool: ThreadPoolExecutor | None = None
         self._lock, self._closed, self._worker = Lock(), False, _Worker()
         self._tensors: dict[int, tuple[Section, NodeHead, Node | None, list[str]]] = {}

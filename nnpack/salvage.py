@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 from nnpack import container
+from nnpack.arguments import check_limits
 from nnpack.check import Checker, Progress
 from nnpack.container import Section, Trailer
 from nnpack.errors import FormatError, NnpackError, error
-from nnpack.limits import DEFAULT_LIMITS, Limits
+from nnpack.limits import Limits
 from nnpack.metadata import SALVAGED as KEY
 from nnpack.metadata import is_key
 from nnpack.reader import open_directory
@@ -102,7 +103,7 @@ def salvage(
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
     with closing(open_source(source, mapped=False)) as opened:
-        return _Salvage(opened, limits or DEFAULT_LIMITS, progress).run(Path(target))
+        return _Salvage(opened, check_limits(limits), progress).run(Path(target))
 
 
 class _Salvage:

@@ -15,7 +15,7 @@ import numpy as np
 
 from nnpack import container, graph, jsontext
 from nnpack.abc import Codec, Node
-from nnpack.arguments import check_binary_writer, check_plugins, check_threads
+from nnpack.arguments import check_binary_writer, check_plugins
 from nnpack.atomic import AtomicFile
 from nnpack.bindings import FIRST_PRIVATE, LAST_PRIVATE, SECTION_TYPE, pack_names, parse_names
 from nnpack.codecs import CODECS
@@ -37,6 +37,7 @@ from nnpack.simplify import simplify
 from nnpack.source import CHUNK, ROOT_PREFIX, Source
 from nnpack.taps import Crc, Digests
 from nnpack.tensor import Tensor
+from nnpack.threads import whole_threads
 from nnpack.tree import CODEC, KIND, leaves, pack_tree
 from nnpack.wire import U64, up8, up_align
 
@@ -107,7 +108,7 @@ class Writer:
             raise ValueError(f"an alignment is a power of two from 8 to 65536, not {alignment}")
         check_plugins(codecs, kinds, decoders=False)
         self._profile, self._alignment = profile, alignment
-        self._threads = check_threads(threads) or min(os.cpu_count() or 1, 8)
+        self._threads = whole_threads(threads)
         self._pool: ThreadPoolExecutor | None = None
         self._bindings = private_names(codecs or CODECS, kinds or KINDS)
         for key, bound in (bindings or {}).items():

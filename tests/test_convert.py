@@ -190,6 +190,17 @@ def test_options_that_cannot_be(options, message):
         convert(io.BytesIO(network()), "a.unknown")
 
 
+def test_options_of_other_types():
+    for options, message in (
+        ({"threads": 1.5}, r"threads is a whole number, not 1\.5"),
+        ({"limits": 10}, r"limits= is an nnpack\.Limits, .* not 10"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            convert(io.BytesIO(network()), io.BytesIO(), target_format="nnpk", **options)
+    data, _ = run(network(), threads=np.int64(2))
+    assert data == run(network())[0]
+
+
 def test_digests_and_profile():
     data, summary = run(network(), digests=True, profile="raw")
     with nnpack.open(data, expect=summary.root) as reader:

@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import IO, Any, Final, Protocol, cast
 
 from nnpack import container
+from nnpack.arguments import check_limits
 from nnpack.convert.model import Model, Options, Progress, Summary, Wanted
 from nnpack.convert.source import Origin, Pipe
 from nnpack.convert.target import Target, folder_of
 from nnpack.errors import error
-from nnpack.limits import DEFAULT_LIMITS, Limits
+from nnpack.limits import Limits
 from nnpack.sequential import Item
+from nnpack.threads import whole_threads
 
 __all__ = ["FORMATS", "Format", "Summary", "convert", "detect"]
 
@@ -162,18 +164,17 @@ def convert(
     written = _target_format(target, target_format)
     if digests and written != "nnpk":
         raise ValueError(f"{written} has no digests")
-    if threads is not None and threads < 1:
-        raise ValueError(f"at least one thread is needed, not {threads}")
+    threads, limits = whole_threads(threads), check_limits(limits)
     source, target = _standard(source, sys.stdin), _standard(target, sys.stdout)
     if isinstance(target, str | os.PathLike) and not overwrite and os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, "the target exists: overwrite=True", str(target))
     want = Wanted(include, exclude)
     options = Options(
         want=want,
-        limits=limits or DEFAULT_LIMITS,
+        limits=limits,
         profile=profile,
         digests=digests,
-        threads=threads or min(os.cpu_count() or 1, 8),
+        threads=threads,
         spool=folder_of(target),
         progress=progress,
     )
