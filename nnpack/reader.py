@@ -17,7 +17,7 @@ from nnpack.bulk import load_all
 from nnpack.container import Section, Trailer
 from nnpack.directory import Directory
 from nnpack.errors import error
-from nnpack.limits import Limits
+from nnpack.limits import DEFAULT_LIMITS, Limits
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.sections import (
     bytes_leaf,
@@ -65,7 +65,7 @@ class Reader(Mapping[str, Tensor]):
         """See `open`."""
         if mmap not in {"auto", "always", "never"}:
             raise ValueError(f'mmap is "auto", "always" or "never", not {mmap!r}')
-        self.limits = check_limits(limits)
+        self.limits = DEFAULT_LIMITS if limits is None else check_limits(limits)
         check_plugins(codecs, kinds)
         self._threads = whole_threads(threads)
         self._pool: ThreadPoolExecutor | None = None
