@@ -11,6 +11,7 @@ import numpy as np
 
 from nnpack.dtypes import Array, DType, count, named
 from nnpack.errors import error
+from nnpack.scratch import Scratch
 from nnpack.wire import Cursor
 
 Fill = Callable[[int, int, Array], None]
@@ -65,14 +66,23 @@ class Transform(ABC):
         """Return the bytes of each plane of a block of so many cells."""
 
     @abstractmethod
-    def split(self, cells: Array, dtype: DType, parameter: int = 0) -> list[Array]:
+    def split(
+        self, cells: Array, dtype: DType, parameter: int = 0, scratch: Scratch | None = None
+    ) -> list[Array]:
         """Return the planes, uint8 each, of a flat array in its memory type.
 
-        They may be the thread's scratch memory: the next call may change them.
+        They may be views of the cells or of `scratch`, which the next call may change.
         """
 
     @abstractmethod
-    def join(self, planes: Sequence[Array], dtype: DType, out: Array, parameter: int = 0) -> None:
+    def join(
+        self,
+        planes: Sequence[Array],
+        dtype: DType,
+        out: Array,
+        parameter: int = 0,
+        scratch: Scratch | None = None,
+    ) -> None:
         """Write the cells into `out`, flat and in its memory type."""
 
 

@@ -13,6 +13,7 @@ from nnpack.dtypes import Array, DType
 from nnpack.nodes.dense import Dense, InMemory
 from nnpack.payload import Payload
 from nnpack.profiles import Plan
+from nnpack.scratch import lent
 from nnpack.stream import RAW, StreamHead
 from nnpack.wire import crc32, up8
 
@@ -79,12 +80,12 @@ def _encoded_blocks(leaf: Dense, plan: Plan, pool: Executor | None) -> Iterator[
 def _encode_block(cells: Array, dtype: DType, plan: Plan) -> Stored:
     """Return the planes of a block, each coded if that is smaller."""
     stored: Stored = []
-    for codec, plane in zip(
-        plan.codecs, plan.transform.split(cells, dtype, plan.parameter), strict=True
-    ):
-        coded = b"" if codec.id == RAW else codec.encode(plane.data)
-        # A copy of a plane because it is scratch memory; and of what a codec gave because codecs
-        # allocate for the worst case, and the rest of that would stay in use.
-        data = bytes(memoryview(coded)) if 0 < len(coded) < len(plane) else plane.tobytes()
-        stored.append((data, crc32(data)))
+    with lent() as scratch:
+        planes = plan.transform.split(cells, dtype, plan.parameter, scratch)
+        for codec, plane in zip(plan.codecs, planes, strict=True):
+            coded = b"" if codec.id == RAW else codec.encode(plane.data)
+            # A copy of a plane because it may be scratch memory; and of what a codec gave because
+            # codecs allocate for the worst case, and the rest of that would stay in use.
+            data = bytes(memoryview(coded)) if 0 < len(coded) < len(plane) else plane.tobytes()
+            stored.append((data, crc32(data)))
     return stored

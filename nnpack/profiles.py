@@ -29,11 +29,14 @@ SAMPLE_CELLS: Final = 1 << 12
 """Pieces of a leaf that are tried, and their cells."""
 PAYS: Final = 0.98
 """A codec that does not save this much costs more time than it is worth."""
+PAYS_FAST: Final = 0.9
+"""As `PAYS`, where speed is what counts."""
 SMALL_LEAF: Final = 64
 """Bytes below which no codec is tried."""
 NOISE: Final = 7.8
 """Bits of entropy a byte above which no codec is tried."""
 BYTES, DELTA, PAIR, FLOAT = 1, 2, 3, 4
+LZ4: Final = 2
 EXPONENTS: Final = ("bfloat16", "float32")
 NIBBLES: Final = 16
 FEW_EXPONENTS: Final = 4.0
@@ -102,7 +105,10 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float]:
     best = plain
     cost = leaf.size * dtype.bits / 8
     for transform in _candidates(dtype):
-        parameter, planes = _tried(transform, sample, leaf, plain.log2)
+        tried = _tried(transform, sample, leaf, plain.log2)
+        if tried is None:
+            continue
+        parameter, planes = tried
         picked = [_pick_codec(profile, plane) for plane in planes]
         total = scale * sum(size for _, size in picked) + blocks * ENTRY * (len(planes) - 1)
         if transform.forms > 1:  # its first plane is raw, and as long in every block
@@ -139,53 +145,66 @@ def _usual(profile: str, sample: Array, leaf: Dense, log2: int) -> tuple[Plan, f
     if len(Zstd().encode(start.data)) < REPEATS * len(start):
         return None
     parameter = _room(outside, leaf, len(sample), log2)
+    if parameter is None:
+        return None
     hot = CODECS[RAW] if profile == "fast" else Zstd(WEIGHTS)
     plan = Plan(TRANSFORMS[PAIR], (CODECS[RAW], hot, CODECS[RAW]), log2, parameter)
     cost = 4 if profile == "fast" else exponent
     return plan, leaf.size * (cost + width - 8) / 8
 
 
-def _room(exceptions: int, leaf: Dense, tried: int, log2: int) -> int:
-    """Return the parameter that makes room for twice the exceptions that a block should have."""
+def _room(exceptions: int, leaf: Dense, tried: int, log2: int) -> int | None:
+    """Return the parameter with room for twice the exceptions that a block should have.
+
+    None if they are too many.
+    """
     expected = 2 * (exceptions + 1) * max(1, min(leaf.size, 1 << log2) // tried)
-    return min(-(-expected // 4), TRANSFORMS[PAIR].max_parameter(leaf.cell))
+    parameter = -(-expected // 4)
+    return parameter if parameter <= TRANSFORMS[PAIR].max_parameter(leaf.cell) else None
 
 
-def _tried(transform: Transform, sample: Array, leaf: Dense, log2: int) -> tuple[int, list[Array]]:
-    """Return the parameter for a leaf, and a sample's planes, but for one that tells the form."""
+def _tried(
+    transform: Transform, sample: Array, leaf: Dense, log2: int
+) -> tuple[int, list[Array]] | None:
+    """Return the parameter for a leaf, and a sample's planes, but for one that tells the form.
+
+    None if there cannot be room for the exceptions: other transforms do as well then.
+    """
     most = transform.max_parameter(leaf.cell)
     planes = transform.split(sample, leaf.cell, most)
     if transform.forms == 1:
         return 0, planes
     control, *others = planes
-    found = Pair.exceptions(control)
-    if not most or found is None:
+    if not most:
         return 0, others
-    return _room(found, leaf, len(sample), log2), others
+    found = Pair.exceptions(control)
+    parameter = None if found is None else _room(found, leaf, len(sample), log2)
+    return None if parameter is None else (parameter, others)
 
 
 def _candidates(dtype: DType) -> list[Transform]:
     """Return the transforms that are worth a try, the fastest first."""
     if dtype.packed:
         return [TRANSFORMS[CELLS]]
-    keys = (PAIR, CELLS) if dtype.bits == 8 else (PAIR, BYTES, DELTA, FLOAT)
+    keys = (PAIR, CELLS) if dtype.bits == 8 else (PAIR, BYTES, DELTA, FLOAT, CELLS)
     return [TRANSFORMS[key] for key in keys if TRANSFORMS[key].accepts(dtype)]
 
 
 def _pick_codec(profile: str, plane: Array) -> tuple[Codec, float]:
     """Return the codec that a profile has for a plane, and the bytes that it makes of a sample."""
     size = plane.nbytes
-    if not size or profile == "fast":
-        return CODECS[RAW], float(size)
+    if not size:
+        return CODECS[RAW], 0.0
+    if profile == "fast":
+        coded = len(CODECS[LZ4].encode(plane.data))
+        return (CODECS[LZ4], coded) if coded < PAYS_FAST * size else (CODECS[RAW], float(size))
     entropy = _entropy(plane)
     if entropy > NOISE / 8 * size:
         return CODECS[RAW], float(size)
-    start = plane[: max(SMALL_LEAF, size // SAMPLES)]
-    weights = len(Zstd(WEIGHTS).encode(start.data))
-    matches = len(Zstd().encode(start.data))
-    if matches < PAYS * weights:
-        return Zstd(), entropy * matches / weights
-    return Zstd(WEIGHTS), entropy
+    # The library finds long runs even where it is told not to search, hence the smaller.
+    weights = min(entropy, len(Zstd(WEIGHTS).encode(plane.data)))
+    matches = len(Zstd().encode(plane.data))
+    return (Zstd(), float(matches)) if matches < PAYS * weights else (Zstd(WEIGHTS), weights)
 
 
 def _entropy(plane: Array) -> float:

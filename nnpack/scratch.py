@@ -1,4 +1,4 @@
-"""Memory that each thread keeps for its temporaries: fresh pages cost more than the work."""
+"""Memory for temporaries that is lent again and again: fresh pages cost more than the work."""
 
 from __future__ import annotations
 
@@ -10,20 +10,44 @@ import numpy as np
 from nnpack.dtypes import Array
 
 
-class _Buffers(local):
+class Scratch:
+    """Buffers by role, for one piece of work at a time; a role's bytes are its caller's alone."""
+
     def __init__(self) -> None:
-        self.by_role: dict[str, Array] = {}
+        """Begin with none."""
+        self._held: dict[str, Array] = {}
+
+    def take(self, role: str, size: int) -> Array:
+        """Return bytes whose content is undefined; the next call for the role may change them."""
+        held = self._held.get(role)
+        if held is None or len(held) < size:
+            held = self._held[role] = np.empty(size, np.uint8)
+        return held[:size]
 
 
-_BUFFERS: Final = _Buffers()
+class _Spare(local):
+    def __init__(self) -> None:
+        self.scratches: list[Scratch] = []
 
 
-def scratch(role: str, size: int) -> Array:
-    """Return bytes whose content is undefined; the next call for the role gives them again.
+_SPARE: Final = _Spare()
 
-    A role is used by one function, which neither keeps the bytes nor calls itself.
+
+class lent:  # noqa: N801 - used as a statement
+    """Give the thread's scratch memory until the end of the block.
+
+    Whoever comes in between (a codec that reads a file, a signal handler) is lent another.
     """
-    held = _BUFFERS.by_role.get(role)
-    if held is None or len(held) < size:
-        held = _BUFFERS.by_role[role] = np.empty(size, np.uint8)
-    return held[:size]
+
+    __slots__ = ("_scratch",)
+
+    def __enter__(self) -> Scratch:
+        try:
+            self._scratch = _SPARE.scratches.pop()
+        except IndexError:
+            self._scratch = Scratch()
+        return self._scratch
+
+    def __exit__(self, *_: object) -> None:
+        if not _SPARE.scratches:  # one a thread is enough
+            _SPARE.scratches.append(self._scratch)

@@ -11,8 +11,9 @@ from threading import Lock
 from typing import IO, Any, Final
 
 from nnpack.arguments import check_binary_reader
+from nnpack.errors import error
 from nnpack.errors import error, shown
-from nnpack.scratch import scratch
+from nnpack.scratch import Scratch
 from nnpack.wire import U64
 
 WINDOW: Final = 1 << 18
@@ -41,10 +42,11 @@ class Source(ABC):
         self._check(offset, size)
         return self._read(offset, size)
 
-    def borrow(self, offset: int, size: int) -> memoryview:
-        """Return bytes as `read` does, but valid only until the thread's next call."""
-        out = scratch("borrowed", size).data
-        self.read_into(offset, out)
+    def borrow(self, offset: int, size: int, scratch: Scratch) -> memoryview:
+        """Return bytes as `read` does, perhaps in scratch memory."""
+        self._check(offset, size)
+        out = scratch.take("borrowed", size).data
+        self._read_into(offset, out)
         return out
 
     def read_into(self, offset: int, out: memoryview) -> None:
@@ -95,7 +97,7 @@ class BufferSource(Source):
         super().close()
         self._data = memoryview(b"")
 
-    def borrow(self, offset: int, size: int) -> memoryview:
+    def borrow(self, offset: int, size: int, scratch: Scratch) -> memoryview:  # noqa: ARG002
         """Return bytes, which are never copied."""
         return self.read(offset, size)
 

@@ -14,7 +14,7 @@ from nnpack.codecs import CODECS
 from nnpack.dtypes import Array, DType
 from nnpack.errors import NnpackError, error
 from nnpack.limits import MAX_BLOCK_LOG2, MAX_PLANE_BLOCK, MAX_PLANES, MIN_BLOCK_LOG2
-from nnpack.scratch import scratch
+from nnpack.scratch import Scratch, lent
 from nnpack.source import Source
 from nnpack.wire import crc32, pad8, up8
 
@@ -261,7 +261,14 @@ class Stream:
         size = sum([up8(length) for length, _ in entries])
         if first + planes == len(self.head.table):
             size -= -entries[-1][0] & 7
-        data = self.source.borrow(at, size)
+        with lent() as scratch:
+            data = self.source.borrow(at, size, scratch)
+            self._decode(data, entries, at, out, scratch)
+
+    def _decode(
+        self, data: memoryview, entries: list[list[int]], at: int, out: Array, scratch: Scratch
+    ) -> None:
+        """Check and decode the stored bytes of a block, which stand at `at`."""
         decoded: list[Array] = []
         position = 0
         for codec, (length, crc) in zip(self.codecs, entries, strict=True):
@@ -270,13 +277,14 @@ class Stream:
                 check_crc(stored, crc, at + position)
                 if any(data[position + length : min(position + up8(length), len(data))]):
                     raise error("bad-layout", "bytes between planes are not zero")
-                if not decoded:
+                number = len(decoded)
+                if not number:
                     sizes = self._sizes(stored, len(out))
-                decoded.append(_plane(codec, stored, sizes[len(decoded)], len(decoded)))
+                decoded.append(_plane(codec, stored, sizes[number], number, scratch))
             except NnpackError as bad:
                 raise bad.at(offset=at + position) from None
             position += up8(length)
-        self.transform.join(decoded, self.dtype, out, self.head.transform_parameter)
+        self.transform.join(decoded, self.dtype, out, self.head.transform_parameter, scratch)
 
     def _sizes(self, first: memoryview, cells: int) -> list[int]:
         """Return the lengths of the planes of a block whose first one is stored so."""
@@ -286,13 +294,13 @@ class Stream:
         return self._lengths(cells, form)
 
 
-def _plane(codec: Codec, stored: memoryview, size: int, number: int) -> Array:
-    """Return a plane, which may be the thread's scratch memory."""
+def _plane(codec: Codec, stored: memoryview, size: int, number: int, scratch: Scratch) -> Array:
+    """Return a plane, as it is stored or in scratch memory."""
     if len(stored) == size:
         return np.frombuffer(stored, np.uint8) if size else np.empty(0, np.uint8)
     if len(stored) > size or codec.id == RAW or not len(stored):
         raise error("mismatch", f"a plane of {size} bytes stored in {len(stored)}")
-    plane = scratch(f"plane {number}", size)
+    plane = scratch.take(f"plane {number}", size)
     codec.decode_into(stored, plane.data)
     return plane
 

@@ -607,7 +607,7 @@ CHOICES = {
     "ascending": (np.cumsum(NOISE, dtype=np.uint64), 2),
     "descending": (np.arange(30_000, 0, -3, dtype=np.int16), 2),
     "weights": (np.random.default_rng(2).normal(size=50_000).astype(np.float32), 3),
-    "complex": (np.zeros(9999, np.complex128), 1),
+    "complex": (RUNS.astype(np.complex128), 0),
     "small integers": (NOISE // 8, 3),
     "noise": (NOISE, 0),
     "narrow": (nnpack.Dense(NOISE // 128, "uint1"), 0),

@@ -10,6 +10,7 @@ import numpy as np
 from nnpack.abc import Transform
 from nnpack.dtypes import Array, DType, from_cells, to_cells
 from nnpack.errors import error
+from nnpack.scratch import Scratch
 
 
 def component_size(dtype: DType) -> int:
@@ -34,14 +35,23 @@ class Bytes(Transform):
         size = component_size(dtype)
         return [cells * dtype.itemsize // size] * size
 
-    def split(self, cells: Array, dtype: DType, parameter: int = 0) -> list[Array]:
+    def split(
+        self, cells: Array, dtype: DType, parameter: int = 0, scratch: Scratch | None = None
+    ) -> list[Array]:
         """Return the planes; a narrow cell is zero-extended."""
         if dtype.packed:
             return [to_cells(cells, dtype)]
         rows = cells.view(np.uint8).reshape(-1, component_size(dtype))
         return [np.ascontiguousarray(rows[:, k]) for k in range(rows.shape[1])]
 
-    def join(self, planes: Sequence[Array], dtype: DType, out: Array, parameter: int = 0) -> None:
+    def join(
+        self,
+        planes: Sequence[Array],
+        dtype: DType,
+        out: Array,
+        parameter: int = 0,
+        scratch: Scratch | None = None,
+    ) -> None:
         """Write the cells."""
         if dtype.packed:
             if planes[0].size and planes[0].max() >> dtype.bits:

@@ -9,6 +9,7 @@ import numpy as np
 
 from nnpack.abc import Transform
 from nnpack.dtypes import Array, DType, from_cells, pack, packed_size, to_cells, unpack
+from nnpack.scratch import Scratch
 
 
 class Cells(Transform):
@@ -27,13 +28,22 @@ class Cells(Transform):
         """One plane."""
         return [packed_size(cells, dtype.bits)]
 
-    def split(self, cells: Array, dtype: DType, parameter: int = 0) -> list[Array]:
+    def split(
+        self, cells: Array, dtype: DType, parameter: int = 0, scratch: Scratch | None = None
+    ) -> list[Array]:
         """Return the packed cells; whole bytes are not copied."""
         if dtype.packed:
             return [pack(to_cells(cells, dtype), dtype.bits)]
         return [cells.view(np.uint8)]
 
-    def join(self, planes: Sequence[Array], dtype: DType, out: Array, parameter: int = 0) -> None:
+    def join(
+        self,
+        planes: Sequence[Array],
+        dtype: DType,
+        out: Array,
+        parameter: int = 0,
+        scratch: Scratch | None = None,
+    ) -> None:
         """Write the cells."""
         if dtype.packed:
             from_cells(unpack(planes[0], len(out), dtype.bits), dtype, out)

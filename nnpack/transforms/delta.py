@@ -10,6 +10,7 @@ import numpy as np
 from nnpack.abc import Transform
 from nnpack.dtypes import Array, DType, from_cells, to_cells
 from nnpack.errors import error
+from nnpack.scratch import Scratch
 
 
 class Delta(Transform):
@@ -28,7 +29,9 @@ class Delta(Transform):
         """As many planes as a cell has bytes."""
         return [cells] * dtype.itemsize
 
-    def split(self, cells: Array, dtype: DType, parameter: int = 0) -> list[Array]:
+    def split(
+        self, cells: Array, dtype: DType, parameter: int = 0, scratch: Scratch | None = None
+    ) -> list[Array]:
         """Return the byte planes of the differences."""
         bits = to_cells(cells, dtype)
         steps = bits.copy()
@@ -38,7 +41,14 @@ class Delta(Transform):
         rows = steps.view(np.uint8).reshape(-1, dtype.itemsize)
         return [np.ascontiguousarray(rows[:, k]) for k in range(dtype.itemsize)]
 
-    def join(self, planes: Sequence[Array], dtype: DType, out: Array, parameter: int = 0) -> None:
+    def join(
+        self,
+        planes: Sequence[Array],
+        dtype: DType,
+        out: Array,
+        parameter: int = 0,
+        scratch: Scratch | None = None,
+    ) -> None:
         """Write the running sums."""
         steps = np.empty(len(out), dtype.uint)
         rows = steps.view(np.uint8).reshape(-1, dtype.itemsize)

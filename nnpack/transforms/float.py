@@ -9,6 +9,7 @@ import numpy as np
 
 from nnpack.abc import Transform
 from nnpack.dtypes import Array, DType
+from nnpack.scratch import Scratch
 
 
 class Float(Transform):
@@ -27,13 +28,22 @@ class Float(Transform):
         """As many planes as a cell has bytes."""
         return [cells] * dtype.itemsize
 
-    def split(self, cells: Array, dtype: DType, parameter: int = 0) -> list[Array]:
+    def split(
+        self, cells: Array, dtype: DType, parameter: int = 0, scratch: Scratch | None = None
+    ) -> list[Array]:
         """Return the planes."""
         bits = cells.view(dtype.uint)
         rows = (bits << 1 | bits >> dtype.bits - 1).view(np.uint8).reshape(-1, dtype.itemsize)
         return [np.ascontiguousarray(rows[:, k]) for k in range(dtype.itemsize)]
 
-    def join(self, planes: Sequence[Array], dtype: DType, out: Array, parameter: int = 0) -> None:
+    def join(
+        self,
+        planes: Sequence[Array],
+        dtype: DType,
+        out: Array,
+        parameter: int = 0,
+        scratch: Scratch | None = None,
+    ) -> None:
         """Write the cells."""
         bits = out.view(dtype.uint)
         rows = bits.view(np.uint8).reshape(-1, dtype.itemsize)

@@ -10,7 +10,7 @@ import numpy as np
 from nnpack.abc import Transform
 from nnpack.dtypes import Array, DType
 from nnpack.errors import error
-from nnpack.scratch import scratch
+from nnpack.scratch import Scratch
 
 TILE: Final = 64
 """Cells beyond the last multiple of these in a block are stored as they are."""
@@ -78,26 +78,37 @@ class Pair(Transform):
         """Return how many exceptions a control plane lists; None if the exponents are bytes."""
         return int(control[2]) | int(control[3]) << 8 if control[0] == NIBBLES else None
 
-    def split(self, cells: Array, dtype: DType, parameter: int = 0) -> list[Array]:
+    def split(
+        self, cells: Array, dtype: DType, parameter: int = 0, scratch: Scratch | None = None
+    ) -> list[Array]:
         """Return the planes."""
+        scratch = scratch or Scratch()
         bits = cells.view(dtype.uint)
         main = len(bits) // TILE * TILE
         control = np.zeros(HEAD + ENTRY * parameter, np.uint8)
         if _is_float8(dtype):
             hot, rest = _split_signs(bits[:main])
         elif dtype.name in _HALVES:
-            hot, rest = _split_halves(bits[:main])
+            hot, rest = _split_halves(bits[:main], scratch)
         elif dtype.itemsize == 2:
-            hot, rest = _split_exponents(bits[:main], control)
+            hot, rest = _split_exponents(bits[:main], control, scratch)
         else:
-            high, low = _split_halves(bits[:main])
-            hot, top = _split_exponents(high.view("<u2"), control)
+            high, low = _split_halves(bits[:main], scratch)
+            hot, top = _split_exponents(high.view("<u2"), control, scratch)
             rest = np.concatenate([top.view(np.uint8), low.view(np.uint8)])
         tail = bits[main:].view(np.uint8)
         return [np.concatenate([control, tail]), hot.view(np.uint8), rest.view(np.uint8)]
 
-    def join(self, planes: Sequence[Array], dtype: DType, out: Array, parameter: int = 0) -> None:
+    def join(
+        self,
+        planes: Sequence[Array],
+        dtype: DType,
+        out: Array,
+        parameter: int = 0,
+        scratch: Scratch | None = None,
+    ) -> None:
         """Write the cells."""
+        scratch = scratch or Scratch()
         control, hot, rest = planes
         bits = out.view(dtype.uint)
         main = len(bits) // TILE * TILE
@@ -107,26 +118,26 @@ class Pair(Transform):
         if dtype.name not in _EXPONENTS and control.any():
             raise error("bad-value", f"a pair of {dtype.name} with exponents")
         if not main:
-            _join_exponents(hot, rest, control, bits[:0].view("<u2"))
+            _join_exponents(hot, rest, control, bits[:0].view("<u2"), scratch)
         elif _is_float8(dtype):
-            _join_signs(hot, rest, bits[:main])
+            _join_signs(hot, rest, bits[:main], scratch)
         elif dtype.itemsize == 1:
-            _join_nibbles(hot, rest, bits[:main])
+            _join_nibbles(hot, rest, bits[:main], scratch)
         elif dtype.name in _HALVES:
-            _join_halves(hot.view(bits.dtype), rest.view(bits.dtype), bits[:main])
+            _join_halves(hot.view(bits.dtype), rest.view(bits.dtype), bits[:main], scratch)
         elif dtype.itemsize == 2:
-            _join_exponents(hot, rest.view("<u2"), control, bits[:main])
+            _join_exponents(hot, rest.view("<u2"), control, bits[:main], scratch)
         else:
-            high = scratch("pair high", 2 * main).view("<u2")
-            _join_exponents(hot, rest[:main].view("<u2"), control, high)
-            _join_halves(high.view("<u4"), rest[main:].view("<u4"), bits[:main])
+            high = scratch.take("pair high", 2 * main).view("<u2")
+            _join_exponents(hot, rest[:main].view("<u2"), control, high, scratch)
+            _join_halves(high.view("<u4"), rest[main:].view("<u4"), bits[:main], scratch)
 
 
 def _is_float8(dtype: DType) -> bool:
     return dtype.name.startswith("float8") and dtype.name != "float8_e8m0fnu"
 
 
-def _split_halves(x: Array) -> tuple[Array, Array]:
+def _split_halves(x: Array, scratch: Scratch) -> tuple[Array, Array]:
     """Return the high halves of x[j] and x[h + j] as one word, and what the low ones need."""
     half = len(x) // 2
     if x.itemsize == 1:
@@ -135,7 +146,7 @@ def _split_halves(x: Array) -> tuple[Array, Array]:
         return hot.view(np.uint8), ((a & _LOW) | ((b ^ hot) << _FOUR & _HIGH)).view(np.uint8)
     width, low, high = _WORDS[8 * x.itemsize]
     a, b = x[:half], x[half:]
-    hot, rest, spare = (scratch(f"pair half {k}", a.nbytes).view(x.dtype) for k in range(3))
+    hot, rest, spare = (scratch.take(f"pair half {k}", a.nbytes).view(x.dtype) for k in range(3))
     np.right_shift(a, width, hot)
     np.bitwise_and(b, high, spare)
     np.bitwise_or(hot, spare, hot)
@@ -146,12 +157,12 @@ def _split_halves(x: Array) -> tuple[Array, Array]:
     return hot, rest
 
 
-def _join_halves(hot: Array, rest: Array, out: Array) -> None:
+def _join_halves(hot: Array, rest: Array, out: Array, scratch: Scratch) -> None:
     """x[j] = hot << w/2 ^ rest's low half; x[h + j] = hot ^ rest >> w/2."""
     half = len(hot)
     first, second = out[:half], out[half:]
     width, low, _ = _WORDS[8 * out.itemsize]
-    spare = scratch("pair", hot.nbytes).view(out.dtype)
+    spare = scratch.take("pair", hot.nbytes).view(out.dtype)
     np.left_shift(hot, width, first)
     np.bitwise_and(rest, low, spare)
     np.bitwise_xor(first, spare, first)
@@ -159,12 +170,12 @@ def _join_halves(hot: Array, rest: Array, out: Array) -> None:
     np.bitwise_xor(hot, spare, second)
 
 
-def _join_nibbles(hot: Array, rest: Array, out: Array) -> None:
+def _join_nibbles(hot: Array, rest: Array, out: Array, scratch: Scratch) -> None:
     """As `_join_halves`, two bytes at a time: shifts of bytes are slow."""
     half = len(hot)
     first, second = out[:half].view("<u2"), out[half:].view("<u2")
     hot, rest = hot.view("<u2"), rest.view("<u2")
-    spare = scratch("pair", half).view("<u2")
+    spare = scratch.take("pair", half).view("<u2")
     np.left_shift(hot, _FOUR, first)
     np.bitwise_and(first, _HIGH, first)
     np.bitwise_and(rest, _LOW, spare)
@@ -183,10 +194,10 @@ def _split_signs(x: Array) -> tuple[Array, Array]:
     return (words & ~_TOP).view(np.uint8), signs.view(np.uint8)
 
 
-def _join_signs(hot: Array, rest: Array, out: Array) -> None:
+def _join_signs(hot: Array, rest: Array, out: Array, scratch: Scratch) -> None:
     """x[i] = hot[i] ^ its sign; eight cells at a time."""
     signs = rest.view("<u8")
-    spare = scratch("pair", rest.nbytes).view("<u8")
+    spare = scratch.take("pair", rest.nbytes).view("<u8")
     strips = zip(
         hot.view("<u8").reshape(8, -1), out.view("<u8").reshape(8, -1), _TO_TOP, strict=True
     )
@@ -196,11 +207,11 @@ def _join_signs(hot: Array, rest: Array, out: Array) -> None:
         np.bitwise_xor(strip, spare, target)
 
 
-def _split_exponents(x: Array, control: Array) -> tuple[Array, Array]:
+def _split_exponents(x: Array, control: Array, scratch: Scratch) -> tuple[Array, Array]:
     """Return the coded exponents and the words that hold the rest; fill in the control plane."""
     half = len(x) // 2
     a, b = x[:half], x[half:]
-    pairs, spare, rest = (scratch(f"pair {k}", x.nbytes // 2).view("<u2") for k in range(3))
+    pairs, spare, rest = (scratch.take(f"pair {k}", x.nbytes // 2).view("<u2") for k in range(3))
     np.right_shift(a, _SEVEN, pairs)
     np.bitwise_and(pairs, _BYTE, pairs)
     np.left_shift(b, _ONE, spare)
@@ -212,15 +223,15 @@ def _split_exponents(x: Array, control: Array) -> tuple[Array, Array]:
     np.left_shift(pairs, _SEVEN, spare)
     np.bitwise_xor(spare, a, spare)
     np.bitwise_or(rest, spare, rest)
-    return _split_nibbles(pairs.view(np.uint8), control), rest
+    return _split_nibbles(pairs.view(np.uint8), control, scratch), rest
 
 
-def _split_nibbles(exponents: Array, control: Array) -> Array:
+def _split_nibbles(exponents: Array, control: Array, scratch: Scratch) -> Array:
     """Return two exponents a byte, or the exponents if too many are far from the others."""
     half = len(exponents) // 2
     room = (len(control) - HEAD) // 3
-    nibbles = scratch("pair nibbles", len(exponents))
-    odd = scratch("pair odd", len(exponents)).view(np.bool_)
+    nibbles = scratch.take("pair nibbles", len(exponents))
+    odd = scratch.take("pair odd", len(exponents)).view(np.bool_)
     for base in _bases(exponents):
         np.subtract(exponents, np.uint8(base), nibbles)
         np.greater(nibbles, 15, odd)
@@ -279,11 +290,11 @@ def _without_long_gaps(places: Array) -> Array:
     return np.sort(np.concatenate([places, *between]))
 
 
-def _join_exponents(hot: Array, rest: Array, control: Array, out: Array) -> None:
+def _join_exponents(hot: Array, rest: Array, control: Array, out: Array, scratch: Scratch) -> None:
     """x[j] = pair << 7 ^ rest & 0x807F; x[h + j] = pair >> 1 ^ swapped rest & 0x807F."""
     half = len(out) // 2
-    pairs = _join_bytes(hot, control, 2 * half).view("<u2")
-    spare = scratch("pair", 2 * half).view("<u2")
+    pairs = _join_bytes(hot, control, 2 * half, scratch).view("<u2")
+    spare = scratch.take("pair spare", 2 * half).view("<u2")
     first, second = out[:half], out[half:]
     np.left_shift(pairs, _SEVEN, spare)
     np.bitwise_and(rest, _REST, first)
@@ -294,7 +305,7 @@ def _join_exponents(hot: Array, rest: Array, control: Array, out: Array) -> None
     np.bitwise_xor(second, spare, second)
 
 
-def _join_bytes(hot: Array, control: Array, size: int) -> Array:
+def _join_bytes(hot: Array, control: Array, size: int, scratch: Scratch) -> Array:
     """Return the exponents, in pairs."""
     form, base = int(control[0]), control[1]
     room = (len(control) - HEAD) // 3
@@ -307,7 +318,7 @@ def _join_bytes(hot: Array, control: Array, size: int) -> Array:
         if base or listed:
             raise error("bad-value", "exceptions among exponents that are bytes")
         return hot
-    exponents = scratch("pair exponents", size)
+    exponents = scratch.take("pair exponents", size)
     low, high = exponents[: len(hot)], exponents[len(hot) :]
     np.bitwise_and(hot.view("<u2"), _LOW, low.view("<u2"))
     np.right_shift(hot.view("<u2"), _FOUR, high.view("<u2"))
