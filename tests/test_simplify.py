@@ -30,7 +30,7 @@ LITTLE = {
     "bfloat16": (WEIGHTS.astype(ml_dtypes.bfloat16), "dense"),
     "bytes": (RNG.integers(0, 256, 9999, np.uint8), "dense"),
     "few cells": (np.zeros(63, np.float32), "dense"),
-    "zeros but one": (np.eye(1, 5000, 3333, dtype=np.float32), "codebook"),
+    "zeros but one": (np.eye(1, 5000, 3333, dtype=np.float32), "dense"),
     "late surprise": (np.concatenate([np.zeros(1 << 19, np.float32), WEIGHTS.reshape(-1)]), "dense"),
 }  # fmt: skip
 

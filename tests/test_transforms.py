@@ -5,6 +5,7 @@ import pytest
 
 import nnpack
 from nnpack import testing
+from nnpack.abc import Codec
 from nnpack.codecs import CODECS
 from nnpack.dtypes import named
 from nnpack.transforms import TRANSFORMS
@@ -214,3 +215,34 @@ def test_what_a_pair_cannot_be():
         with pytest.raises(nnpack.FormatError) as caught:
             nnpack.open(pair_file([planes[0], cut, planes[2]]))["w"]
         assert caught.value.error_class == error_class
+
+
+class Nosy(Codec):
+    """A codec that reads a tensor of another file while it decodes."""
+
+    id, name = 200, "org.example.nosy"
+
+    def __init__(self, path):
+        self.path, self.seen = path, []
+
+    def encode(self, data):
+        return CODECS[1].encode(data)
+
+    def decode(self, data, size):
+        with nnpack.open(self.path, threads=1) as other:
+            self.seen.append(other["x"].read())
+        return CODECS[1].decode(data, size)
+
+
+def test_work_that_comes_in_between_has_memory_of_its_own(tmp_path):
+    weights = cells("bfloat16", 300_000, "weights").view(named("bfloat16").numpy)
+    other = cells("float32", 200_000, "weights").view(np.float32)
+    nnpack.save_file({"x": other}, tmp_path / "other.nnpk")
+    codec = Nosy(tmp_path / "other.nnpk")
+    plan = testing.Plan(PAIR, (CODECS[0], codec, CODECS[0]), 15, 20)
+    data = testing.file_of({"w": weights}, planner=lambda _: plan, codecs={200: codec})
+    (tmp_path / "w.nnpk").write_bytes(data)
+    with nnpack.open(tmp_path / "w.nnpk", codecs={200: codec}, threads=1) as file:
+        assert testing.same_bits(file["w"].read(), weights)
+    assert len(codec.seen) == 10
+    assert all(testing.same_bits(seen, other) for seen in codec.seen)
