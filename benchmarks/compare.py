@@ -256,8 +256,8 @@ def render(points: list[Point], rounds: int) -> str:
             two = f"{point.decode[2]:.0f}" if 2 in point.decode else "–"
             one = f"{point.decode[1]:.0f}"
             verdict = "" if point.name.startswith("nnpack") else dominance(point, rows)
-            size, encode = f"{point.size:.2f}", f"{point.encode:.0f}"
-            lines.append(f"| {' | '.join((point.name, size, encode, one, two, verdict))} |")
+            cells = [point.name, f"{point.size:.2f}", f"{point.encode:.0f}", one, two, verdict]
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

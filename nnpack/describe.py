@@ -190,7 +190,8 @@ def _describe_foreign(source: str | IO[bytes]) -> dict[str, Any]:
         for item in model.items:
             if item.type == "tensor":
                 node: Node = getattr(item.value, "node", item.value)
-                stored = packed_size(node.size, node.cell.bits)
+                bits = 8 if node.dtype == "bool" else node.cell.bits  # bools take a byte elsewhere
+                stored = packed_size(node.size, bits)
                 about = {"kind": node.name, "dtype": node.dtype, "shape": [*node.shape]}
                 tensors.append({"name": item.name, **about, "size": node.nbytes, "stored": stored})
             elif item.type == "metadata":

@@ -11,7 +11,6 @@ from threading import Lock
 from typing import IO, Any, Final
 
 from nnpack.arguments import check_binary_reader
-from nnpack.errors import error
 from nnpack.errors import error, shown
 from nnpack.scratch import Scratch
 from nnpack.wire import U64
@@ -156,6 +155,8 @@ class FileSource(_Windowed):
         # O_NONBLOCK: opening a pipe by mistake must not wait for its writer.
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
         status = os.fstat(self._fd)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file; read_stream() reads pipes", str(path))
         self.size = status.st_size

@@ -15,11 +15,12 @@ import numpy as np
 
 from nnpack import container
 from nnpack.abc import Codec
+from nnpack.arguments import check_limits
 from nnpack.check import Checker, Progress
 from nnpack.container import Section
 from nnpack.directory import Directory
 from nnpack.errors import FormatError, NnpackError, error
-from nnpack.limits import DEFAULT_LIMITS, Limits
+from nnpack.limits import Limits
 from nnpack.reader import open_directory, root_bytes
 from nnpack.sections import read_root
 from nnpack.source import Source, open_source
@@ -102,7 +103,7 @@ def verify(
     """
     wanted = None if expect is None else root_bytes(expect)
     with closing(open_source(source, mapped=False)) as opened:
-        limits = limits or DEFAULT_LIMITS
+        limits = check_limits(limits)
         checker = Checker(opened, limits, progress, codecs, kinds)
         return _Verification(opened, limits, checker).report(wanted)
 

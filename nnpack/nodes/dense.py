@@ -231,7 +231,7 @@ def _cell(memory: Any, name: str | None) -> DType:
     cell = named(name)
     if cell.numpy != memory and not (cell.packed and memory.name in {"uint8", "int8"}):
         raise TypeError(
-            f"{name} is {cell.numpy} in memory, not {memory}: use .astype('{cell.memory}')"
+            f"{cell.name} is {cell.numpy} in memory, not {memory}: use .astype('{cell.memory}')"
         )
     return cell
 
