@@ -37,9 +37,9 @@ def encode(leaf: Dense, plan: Plan, payload: Payload, pool: Executor | None = No
     if leaf.size and plan.is_raw and not leaf.cell.packed and isinstance(leaf.source, InMemory):
         data = leaf.source.array.reshape(-1).view(np.uint8).data
         step = leaf.cell.itemsize << plan.log2
-        cuts = [data[start : start + step] for start in range(0, len(data), step)]
-        sums = pool.map(crc32, cuts) if pool else map(crc32, cuts)
-        entries = [(len(piece), crc) for piece, crc in zip(cuts, sums, strict=True)]
+        # On this thread: threads cost more than they save where memory is the limit.
+        cuts = (data[start : start + step] for start in range(0, len(data), step))
+        entries = [(len(piece), crc32(piece)) for piece in cuts]
         payload.borrow(data)
     else:
         for planes in _encoded_blocks(leaf, plan, pool):
