@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from nnpack.abc import PIECE
 from nnpack.container import ALIAS, TENSOR, Section
 from nnpack.dtypes import Array
 from nnpack.nodes.dense import Dense
@@ -19,9 +17,6 @@ from nnpack.wire import U32
 
 if TYPE_CHECKING:
     from nnpack.reader import Reader
-
-GROUP: Final = 1 << 20
-"""Bytes of small tensors that one task reads."""
 
 
 class Plain(NamedTuple):
@@ -74,36 +69,9 @@ def load_all(reader: Reader) -> dict[str, Array]:
                 forms[form] = Plain.of(tensor)
         stored += section.payload_length
     reader.limits.check_request(charge, stored)
-    arrays: dict[str, Any] = dict.fromkeys(found)  # in their order, whichever is read first
-
-    def read(names: list[str]) -> None:
-        for name in names:
-            item = found[name]
-            arrays[name] = (
-                item.read() if isinstance(item, Tensor) else item[1].read(item[0], reader.source)
-            )
-
-    small, large = _groups(found)
-    reader.run(read, small)  # tensors side by side
-    for name in large:  # pieces side by side
-        read([name])
-    return arrays
-
-
-def _groups(
-    found: Mapping[str, tuple[Section, Plain] | Tensor],
-) -> tuple[list[list[str]], list[str]]:
-    """Return names of small tensors, in groups that are worth a task, and of large ones."""
-    groups: list[list[str]] = []
-    large: list[str] = []
-    held = GROUP
-    for name, item in found.items():
-        if isinstance(item, Tensor) and item.size > PIECE:
-            large.append(name)
-            continue
-        if held >= GROUP:
-            groups.append([])
-            held = 0
-        groups[-1].append(name)
-        held += item.charge if isinstance(item, Tensor) else item[1].charge
-    return groups, large
+    # One after the other, large ones in pieces side by side: small tensors on several threads were
+    # slower than on one, since each call into numpy is short.
+    return {
+        name: item.read() if isinstance(item, Tensor) else item[1].read(item[0], reader.source)
+        for name, item in found.items()
+    }
