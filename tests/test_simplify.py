@@ -277,3 +277,19 @@ def test_when_a_conversion_makes_aliases(tmp_path):
 class Unseekable(io.BytesIO):
     def seekable(self):
         return False
+
+
+class Forgetful(Sliced):
+    """An array that has other elements once it was read to its end."""
+
+    def __getitem__(self, key):
+        found = self._array[key]
+        if found.size and found[-1] == self._array[-1]:
+            self._array = np.full_like(self._array, 77)
+        return found
+
+
+def test_a_lazy_array_that_changes_is_refused():
+    array = np.repeat(np.arange(40, dtype=np.float64), 1000)
+    with pytest.raises(ValueError, match="gave other elements the second time"):
+        testing.file_of({"w": Forgetful(array)})

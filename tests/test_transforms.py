@@ -246,3 +246,22 @@ def test_work_that_comes_in_between_has_memory_of_its_own(tmp_path):
         assert testing.same_bits(file["w"].read(), weights)
     assert len(codec.seen) == 10
     assert all(testing.same_bits(seen, other) for seen in codec.seen)
+
+
+class Short(Nosy):
+    """A codec that gives a byte too few."""
+
+    def decode(self, data, size):
+        return CODECS[1].decode(data, size)[1:]
+
+
+def test_a_codec_that_gives_too_few_bytes_is_found_out():
+    weights = cells("bfloat16", 3000, "weights").view(named("bfloat16").numpy)
+    codec = Short(None)
+    plan = testing.Plan(PAIR, (CODECS[0], codec, CODECS[0]), 18, 20)
+    data = testing.file_of({"w": weights}, planner=lambda _: plan, codecs={200: codec})
+    with (
+        nnpack.open(data, codecs={200: codec}) as file,
+        pytest.raises(nnpack.FormatError, match=r"org\.example\.nosy gave 1471 bytes, not 1472"),
+    ):
+        file["w"].read()
