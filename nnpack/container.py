@@ -160,10 +160,8 @@ def parse_head(head: bytes, offset: int) -> Section:
 
 
 def parse_directory_head(stored: memoryview, offset: int) -> Section:
-    """Decode the head of the directory section, whose bytes these are."""
+    """Decode the head of the directory section, whose bytes these are, the head among them."""
     length = head_lengths(bytes(stored[:HEAD_SIZE]), offset)
-    if length > len(stored):
-        raise error("mismatch", "the directory is longer than the trailer says", offset=offset)
     section = parse_head(bytes(stored[:length]), offset)
     if section.type != DIRECTORY:
         raise error("bad-layout", "the trailer does not point to a directory", offset=offset)

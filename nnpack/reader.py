@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from threading import Lock, local
-from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
+from threading import Lock
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
 
@@ -39,7 +39,6 @@ from nnpack.wire import up_align
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-T = TypeVar("T")
 Path = str | os.PathLike[str]
 ROOT_SIZE: Final = 32
 
@@ -69,7 +68,7 @@ class Reader(Mapping[str, Tensor]):
         check_plugins(codecs, kinds)
         self._threads = whole_threads(threads)
         self._pool: ThreadPoolExecutor | None = None
-        self._lock, self._closed, self._worker = Lock(), False, _Worker()
+        self._lock, self._closed = Lock(), False
         self._tensors: dict[int, tuple[Section, NodeHead, Node | None, list[str]]] = {}
         self._metadata: dict[str, Any] | None = None
         wanted = None if expect is None else root_bytes(expect)
@@ -234,7 +233,7 @@ class Reader(Mapping[str, Tensor]):
         if found is None:
             section = self.section(row)
             found = self._tensors[row] = section, *open_tree(section, self.plugins, self._source)
-        return Tensor(name, self._source, *found, self.limits, self.run)
+        return Tensor(name, self._source, *found, self.limits, self._run)
 
     def _target(self, row: int) -> int:
         """Return the row of the tensor that an alias stands for."""
@@ -259,28 +258,24 @@ class Reader(Mapping[str, Tensor]):
         check_names(section, names, self._rows)
         return value
 
-    def run(self, task: Callable[[T], None], pieces: Iterable[T]) -> None:
-        """Call the task for each piece, on threads if there are several of both.
-
-        A task that comes here again stays on its thread: none waits for another.
-        """
+    def _run(
+        self, task: Callable[[tuple[int, int]], None], pieces: Iterable[tuple[int, int]]
+    ) -> None:
+        """Call the task for each piece, on threads if there are several of both."""
         if self._source.closed:
             raise ValueError("the file is closed")
         todo = [*pieces]
-        if self._threads == 1 or len(todo) == 1 or self._worker.busy:
+        if self._threads == 1 or len(todo) == 1:
             for piece in todo:
                 task(piece)
             return
         for _ in self._submit(task, todo):
             pass
 
-    def _submit(self, task: Callable[[T], None], todo: list[T]) -> Iterator[None]:
+    def _submit(
+        self, task: Callable[[tuple[int, int]], None], todo: list[tuple[int, int]]
+    ) -> Iterator[None]:
         """Give pieces to the threads; none of it happens while the file is being closed."""
-
-        def work(piece: T) -> None:
-            self._worker.busy = True
-            task(piece)
-
         with self._lock:
             if self._closed:
                 raise ValueError("the file is closed")
@@ -288,13 +283,7 @@ class Reader(Mapping[str, Tensor]):
                 from concurrent.futures import ThreadPoolExecutor
 
                 self._pool = ThreadPoolExecutor(self._threads, "nnpack")
-            return self._pool.map(work, todo)
-
-
-class _Worker(local):
-    """Whether a thread is one of the pool's."""
-
-    busy = False
+            return self._pool.map(task, todo)
 
 
 class _Lazy(Mapping[str, Any]):

@@ -31,9 +31,9 @@ def simplify(profile: str, leaf: Dense) -> Node:
     """Return a constant or a codebook with the same bits where that is smaller, or the leaf."""
     if leaf.size < SMALL or leaf.cell.packed or leaf.cell.itemsize > WORD:
         return leaf
-    most = min(256 if leaf.cell.itemsize > 1 else 16, leaf.size // LONG)
+    most = max(1, min(256 if leaf.cell.itemsize > 1 else 16, leaf.size // LONG))
     table = {*_bits(leaf, 0, leaf.size, -(-leaf.size // GLANCE)).tolist()}
-    if len(table) > max(most, 1):
+    if len(table) > most:
         return leaf
     found = _distinct(leaf, np.array(sorted(table), leaf.cell.uint), most)
     if found is None:
@@ -57,7 +57,7 @@ def _distinct(leaf: Dense, table: Array, most: int) -> Array | None:
         new = bits[_lookup(table, bits)[1]]
         if len(new):
             table = np.union1d(table, np.unique(new))
-            if len(table) > max(most, 1):
+            if len(table) > most:
                 return None
     return table
 
