@@ -45,11 +45,8 @@ def check_name(name: str) -> None:
     """Check the name that a caller gives to a section (SPEC 5.4).
 
     Raises:
-        TypeError: it is no text.
         ValueError: it has a length or a character that names cannot have.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"a name is a str, not {type(name).__name__}")
     try:
         size = len(name.encode())
     except UnicodeEncodeError as bad:

@@ -590,3 +590,15 @@ def test_what_can_happen_elsewhere(folder, monkeypatch, bad, code, says):
     monkeypatch.setattr("nnpack.verify.verify", fail)
     result = run("verify", "m.nnpk")
     assert (result.exit_code, says in result.stderr) == (code, True)
+
+
+def test_bytes_are_not_written_to_a_terminal(tmp_path):
+    path = tmp_path / "w.nnpk"
+    nnpack.save_file({"w": np.arange(3)}, path)
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "nnpack", "extract", str(path), "w", "-o", "-"]
+    done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 2
+    assert "standard output is a terminal: redirect it" in done.stderr

@@ -482,3 +482,10 @@ def test_broken_values_are_not_passed_on(target):
     tree = a.node(a.CSR, a.UINT8, (3, 20), struct.pack("<QQ", 20, 0), parts)
     with pytest.raises(nnpack.FormatError, match=r"beyond its row's end.*section 'w'"):
         run(a.assemble(a.tensor("w", tree, counts.ljust(8, b"\0") + gaps)), target)
+
+
+def test_a_blob_in_an_unknown_codec_cannot_be_converted_from_a_pipe():
+    leaf = a.node(a.DENSE, a.UINT8, (100,), a.stream([b"coded"], codecs=(99,)))
+    data = a.assemble(a.Part(a.BLOB, b"notes", leaf, b"coded"))
+    with pytest.raises(nnpack.UnsupportedError, match="the blob is in an unknown codec"):
+        convert(Pipe(data), io.BytesIO(), source_format="nnpk", target_format="nnpk")

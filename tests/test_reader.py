@@ -1572,3 +1572,17 @@ def test_padding_around_a_payload():
     assert [fault(bad, read_sequential) for bad in (before, behind)] == ["bad-layout"] * 2
     assert fault(before) == "bad-layout"
     assert fault(behind) in {None, "bad-layout"}  # R-RDR-012: only who calls the file valid looks
+
+
+def test_what_the_disk_cannot_read_is_an_os_error(tmp_path, monkeypatch):
+    path = tmp_path / "w.nnpk"
+    nnpack.save_file({"w": np.arange(100_000)}, path, profile="raw")
+
+    def fail(*_):
+        raise OSError(5, "Input/output error")
+
+    with nnpack.open(path) as file:
+        tensor = file["w"]
+        monkeypatch.setattr(os, "preadv", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            tensor.read()
