@@ -12,12 +12,20 @@ from importlib.metadata import version
 ROUNDS = 9
 
 
-def race(contestants: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Return the median seconds of each contestant over interleaved rounds, after a warm-up."""
+def race(
+    contestants: Mapping[str, Callable[[], object]],
+    rounds: int = ROUNDS,
+    before: Callable[[], object] = lambda: None,
+) -> dict[str, float]:
+    """Return the median seconds of each contestant over interleaved rounds, after a warm-up.
+
+    `before` runs before each of them and is not timed.
+    """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for number in range(rounds + 1):
         for name, run in contestants.items():
             gc.collect()
+            before()
             start = time.perf_counter()
             result = run()
             elapsed = time.perf_counter() - start

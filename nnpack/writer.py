@@ -129,7 +129,7 @@ class Writer:
         if isinstance(target, str | os.PathLike):
             self._file = AtomicFile(target)
             self._spool = str(self._file.target.parent)
-            self._write_out: Callable[[Any], Any] = self._file.file.write
+            self._write_out: Callable[[Any], Any] = self._file.write
         else:
             check_binary_writer(target)
             self._write_out = target.write

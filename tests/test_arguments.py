@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import nnpack
-from nnpack import arguments, testing
+from nnpack import arguments, atomic, testing
 from nnpack.atomic import AtomicFile
 from nnpack.explain import explain
 
@@ -123,6 +123,23 @@ def test_a_file_that_is_forgotten_goes(tmp_path):
         del file
     assert [*tmp_path.iterdir()] == [target]
     assert target.read_bytes() == b"before"
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "not told"])
+def test_a_large_file_is_whole_though_the_disk_began_early(tmp_path, monkeypatch, told):
+    begun = []
+
+    def begin(_file, at, size, _advice):
+        begun.append((at, at + size))
+
+    monkeypatch.setattr(atomic, "_begin", begin if told else None)
+    wanted = np.arange(5 << 20, dtype=np.uint32)
+    nnpack.save_file({"a": wanted, "b": wanted[::-1]}, tmp_path / "m.nnpk", profile="raw")
+    found = nnpack.load_file(tmp_path / "m.nnpk")
+    assert np.array_equal(found["a"], wanted)
+    assert np.array_equal(found["b"], wanted[::-1])
+    assert [at for at, _ in begun] == [0, *(end for _, end in begun)][: len(begun)]
+    assert len(begun) == (2 if told else 0)
 
 
 def test_a_file_that_is_finished_is_not_warned_about(tmp_path):
