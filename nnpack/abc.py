@@ -42,6 +42,33 @@ class Codec(ABC):
             )
         out[:] = content
 
+    def encode_many(self, planes: Array) -> list[bytes]:
+        """Return blocks coded, uint8 [blocks, length]; a codec may gain by having them together."""
+        return [self.encode(plane.data) for plane in planes]
+
+    def decode_many(self, stored: Sequence[memoryview], out: Array) -> None:
+        """Fill blocks, uint8 [blocks, length]; a codec may gain by having them together."""
+        for data, plane in zip(stored, out, strict=True):
+            self.decode_into(data, plane.data)
+
+
+class TableCodec(ABC):
+    """A codec of which the blocks of a plane share a table, which is stored once (SPEC 9.1)."""
+
+    id: ClassVar[int]
+    name: ClassVar[str]
+
+    @abstractmethod
+    def make_table(self, counts: Array) -> bytes:
+        """Return the table for a plane, given how often it holds each byte, int64[256]."""
+
+    @abstractmethod
+    def with_table(self, table: memoryview) -> Codec:
+        """Return the codec of a plane with this table; `FormatError` if it is none."""
+
+
+AnyCodec = Codec | TableCodec
+
 
 class Transform(ABC):
     """A block of cells to byte planes of known length and back (SPEC 10)."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from nnpack import container
-from nnpack.abc import Codec, Node, pieces, read_range
+from nnpack.abc import AnyCodec, Node, pieces, read_range
 from nnpack.bindings import check_bindings, parse_names
 from nnpack.container import Section
 from nnpack.errors import Invalid, NnpackError, error
@@ -60,7 +60,7 @@ class Checker:
         source: Source,
         limits: Limits,
         progress: Progress | None,
-        codecs: Mapping[int, Codec] | None = None,
+        codecs: Mapping[int, AnyCodec] | None = None,
         kinds: Mapping[Any, Any] | None = None,
     ) -> None:
         """Check sections of `source`."""

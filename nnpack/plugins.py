@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from nnpack.abc import Codec, Node
+from nnpack.abc import AnyCodec, Node
 from nnpack.bindings import FIRST_PRIVATE, Bindings
 from nnpack.codecs import CODECS
 from nnpack.dtypes import BY_ID, DType, count
@@ -21,8 +21,8 @@ from nnpack.wire import Cursor
 
 
 def split_plugins(
-    codecs: Mapping[int, Codec] | None, kinds: Mapping[Any, Any] | None
-) -> tuple[Mapping[int, Codec], Mapping[int, type[Node]], Mapping[str, Decoder]]:
+    codecs: Mapping[int, AnyCodec] | None, kinds: Mapping[Any, Any] | None
+) -> tuple[Mapping[int, AnyCodec], Mapping[int, type[Node]], Mapping[str, Decoder]]:
     """Sort what callers pass: kinds by id, decoders of foreign formats by name."""
     kinds = kinds or {}
     return (
@@ -37,7 +37,7 @@ class Plugins:
 
     def __init__(
         self,
-        codecs: Mapping[int, Codec],
+        codecs: Mapping[int, AnyCodec],
         kinds: Mapping[int, type[Node]],
         decoders: Mapping[str, Decoder],
         bindings: Bindings,
@@ -93,7 +93,7 @@ class Plugins:
         return node
 
     def _stream(self, head: NodeHead, stream: StreamHead, dtype: DType, source: Source) -> Stream:
-        codecs = [cast("Codec", self.find(CODEC, key)) for key in stream.codecs]
+        codecs = [cast("AnyCodec", self.find(CODEC, key)) for key in stream.codecs]
         transform = TRANSFORMS[stream.transform]
         return Stream(stream, dtype, count(head.shape), head.start, transform, codecs, source)
 

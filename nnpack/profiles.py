@@ -8,8 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from nnpack.abc import Codec, Transform
-from nnpack.codecs import CODECS
+from nnpack.abc import AnyCodec, Transform
+from nnpack.codecs.lz4 import Lz4
+from nnpack.codecs.raw import Raw
 from nnpack.codecs.zstd import WEIGHTS, Zstd
 from nnpack.dtypes import Array, DType
 from nnpack.limits import MAX_PLANE_BLOCK
@@ -36,7 +37,6 @@ SMALL_LEAF: Final = 64
 NOISE: Final = 7.8
 """Bits of entropy a byte above which no codec is tried."""
 BYTES, DELTA, PAIR, FLOAT = 1, 2, 3, 4
-LZ4: Final = 2
 EXPONENTS: Final = ("bfloat16", "float32")
 NIBBLES: Final = 16
 FEW_EXPONENTS: Final = 4.0
@@ -57,7 +57,7 @@ class Plan:
     """
 
     transform: Transform
-    codecs: tuple[Codec, ...]
+    codecs: tuple[AnyCodec, ...]
     log2: int
     parameter: int = 0
 
@@ -69,7 +69,7 @@ class Plan:
 
 def raw_plan(dtype: DType, cells: int) -> Plan:
     """Return the plan that leaves a leaf mappable; with it a file is in canonical form."""
-    return Plan(TRANSFORMS[CELLS], (CODECS[RAW],), _log2(dtype, cells))
+    return Plan(TRANSFORMS[CELLS], (Raw(),), _log2(dtype, cells))
 
 
 def choose(profile: str, leaf: Dense, *, text: bool = False) -> Plan:
@@ -112,7 +112,7 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float]:
         picked = [_pick_codec(profile, plane) for plane in planes]
         total = scale * sum(size for _, size in picked) + blocks * ENTRY * (len(planes) - 1)
         if transform.forms > 1:  # its first plane is raw, and as long in every block
-            picked.insert(0, (CODECS[RAW], 0.0))
+            picked.insert(0, (Raw(), 0.0))
             total += blocks * (ENTRY + transform.plane_lengths(0, dtype, parameter)[0])
         if total < PAYS * cost:
             codecs = tuple(codec for codec, _ in picked)
@@ -147,8 +147,8 @@ def _usual(profile: str, sample: Array, leaf: Dense, log2: int) -> tuple[Plan, f
     parameter = _room(outside, leaf, len(sample), log2)
     if parameter is None:
         return None
-    hot = CODECS[RAW] if profile == "fast" else Zstd(WEIGHTS)
-    plan = Plan(TRANSFORMS[PAIR], (CODECS[RAW], hot, CODECS[RAW]), log2, parameter)
+    hot = Raw() if profile == "fast" else Zstd(WEIGHTS)
+    plan = Plan(TRANSFORMS[PAIR], (Raw(), hot, Raw()), log2, parameter)
     cost = 4 if profile == "fast" else exponent
     return plan, leaf.size * (cost + width - 8) / 8
 
@@ -190,17 +190,17 @@ def _candidates(dtype: DType) -> list[Transform]:
     return [TRANSFORMS[key] for key in keys if TRANSFORMS[key].accepts(dtype)]
 
 
-def _pick_codec(profile: str, plane: Array) -> tuple[Codec, float]:
+def _pick_codec(profile: str, plane: Array) -> tuple[AnyCodec, float]:
     """Return the codec that a profile has for a plane, and the bytes that it makes of a sample."""
     size = plane.nbytes
     if not size:
-        return CODECS[RAW], 0.0
+        return Raw(), 0.0
     if profile == "fast":
-        coded = len(CODECS[LZ4].encode(plane.data))
-        return (CODECS[LZ4], coded) if coded < PAYS_FAST * size else (CODECS[RAW], float(size))
+        coded = len(Lz4().encode(plane.data))
+        return (Lz4(), coded) if coded < PAYS_FAST * size else (Raw(), float(size))
     entropy = _entropy(plane)
     if entropy > NOISE / 8 * size:
-        return CODECS[RAW], float(size)
+        return Raw(), float(size)
     # The library finds long runs even where it is told not to search, hence the smaller.
     weights = min(entropy, len(Zstd(WEIGHTS).encode(plane.data)))
     matches = len(Zstd().encode(plane.data))

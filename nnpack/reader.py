@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self
 import numpy as np
 
 from nnpack import container
-from nnpack.abc import Codec, Node
+from nnpack.abc import AnyCodec, Node
 from nnpack.arguments import check_limits, check_plugins
 from nnpack.bindings import check_bindings, parse_names
 from nnpack.bulk import load_all
@@ -55,7 +55,7 @@ class Reader(Mapping[str, Tensor]):
         source: Path | IO[bytes] | bytes | bytearray | memoryview,
         *,
         limits: Limits | None = None,
-        codecs: Mapping[int, Codec] | None = None,
+        codecs: Mapping[int, AnyCodec] | None = None,
         kinds: Mapping[Any, Any] | None = None,
         threads: int | None = None,
         mmap: Literal["auto", "always", "never"] = "auto",
@@ -340,7 +340,7 @@ def open(  # noqa: A001 - called as nnpack.open
     source: Path | IO[bytes] | bytes | bytearray | memoryview,
     *,
     limits: Limits | None = None,
-    codecs: Mapping[int, Codec] | None = None,
+    codecs: Mapping[int, AnyCodec] | None = None,
     kinds: Mapping[Any, Any] | None = None,
     threads: int | None = None,
     mmap: Literal["auto", "always", "never"] = "auto",

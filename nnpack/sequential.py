@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from nnpack import container
-from nnpack.abc import Codec
+from nnpack.abc import AnyCodec
 from nnpack.arguments import check_binary_reader, check_limits, check_plugins
 from nnpack.bindings import check_bindings, parse_names
 from nnpack.container import Section, Trailer
@@ -59,7 +59,7 @@ def read_stream(
     file: Pipe,
     *,
     limits: Limits | None = None,
-    codecs: Mapping[int, Codec] | None = None,
+    codecs: Mapping[int, AnyCodec] | None = None,
     kinds: Mapping[Any, Any] | None = None,
 ) -> Iterator[Item]:
     """Read sections from a pipe in order as they arrive, without seeking.
@@ -94,7 +94,7 @@ class Stream:
         self,
         file: Pipe,
         limits: Limits,
-        codecs: Mapping[int, Codec] | None = None,
+        codecs: Mapping[int, AnyCodec] | None = None,
         kinds: Mapping[Any, Any] | None = None,
     ) -> None:
         """Begin with the next byte."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from threading import Lock
 from typing import Final
 
 import numpy as np
 
-from nnpack.abc import Codec, Fill, Transform
-from nnpack.codecs import CODECS
+from nnpack.abc import AnyCodec, Codec, Fill, TableCodec, Transform
+from nnpack.codecs import CODECS, TABLED
 from nnpack.dtypes import Array, DType
-from nnpack.errors import NnpackError, error
+from nnpack.errors import NnpackError, error, located
 from nnpack.limits import MAX_BLOCK_LOG2, MAX_PLANE_BLOCK, MAX_PLANES, MIN_BLOCK_LOG2
 from nnpack.scratch import Scratch, lent
 from nnpack.source import Source
@@ -25,6 +26,8 @@ FEW: Final = 64
 """Rows of a block table that are added up faster one by one."""
 ROWS: Final = 1 << 12
 """Rows of the block table that are Python objects at once."""
+AHEAD: Final = 1 << 24
+"""Bytes of planes that are decoded together where a codec has a table: its lanes are few."""
 CELLS, RAW = 0, 0
 """Ids of the transform and the codec that leave a leaf mappable."""
 
@@ -105,7 +108,8 @@ class StreamHead:
         blocks = (cells + (1 << log2) - 1) >> log2
         entries, rest = divmod(len(data) - fixed, ENTRY)
         shared = entries - blocks * planes
-        if rest or not 0 <= shared <= sum(c not in CODECS for c in codecs):
+        tables, unknown = (sum(c in TABLED for c in codecs), sum(c not in CODECS for c in codecs))
+        if rest or not tables <= shared <= tables + unknown or (shared and not cells):
             raise error(
                 "bad-node",
                 f"a block table of {len(data) - fixed} bytes for {blocks} "
@@ -139,10 +143,10 @@ class Stream:
         cells: int,
         start: int,
         transform: Transform,
-        codecs: Sequence[Codec],
+        codecs: Sequence[AnyCodec],
         source: Source,
     ) -> None:
-        """Check the head against the transform.
+        """Check the head against the transform and the codecs.
 
         Args:
             head: the parameters.
@@ -168,9 +172,29 @@ class Stream:
             )
         if transform.forms > 1 and head.codecs[0] != RAW:
             raise error("bad-value", f"the first plane of {transform.name} is coded")
+        tables = sum(isinstance(codec, TableCodec) for codec in codecs)
+        if tables != len(head.shared) and cells:
+            raise error("bad-node", f"{len(head.shared)} tables for {tables} codecs that share one")
         if dtype.itemsize << head.log2 > MAX_PLANE_BLOCK:
             raise error("bad-value", f"blocks of {self.block} {dtype.name} pass 8 MiB")
         self._check_table()
+
+    @cached_property
+    def _coders(self) -> list[Codec]:
+        """Return the codec of each plane with its table, which is read and checked."""
+        at, tables = self.start, iter(self.head.shared.tolist())
+        coders: list[Codec] = []
+        for codec in self.codecs:
+            if isinstance(codec, Codec):
+                coders.append(codec)
+                continue
+            length, crc = next(tables)
+            table = memoryview(bytes(self.source.read(at, length)))
+            check_crc(table, crc, at)
+            with located(at):
+                coders.append(codec.with_table(table))
+            at = up8(at + length)
+        return coders
 
     def _lengths(self, cells: int, form: int = 0) -> list[int]:
         """Return the lengths of the planes of a block."""
@@ -225,9 +249,11 @@ class Stream:
         data = self.source.view(self.start, self.cells * self.dtype.itemsize)
         return np.frombuffer(data, np.uint8).view(self.dtype.numpy)
 
-    def window(self, start: int, stop: int) -> Fill:  # noqa: ARG002
+    def window(self, start: int, stop: int) -> Fill:
         """Decode blocks when asked; the last one is kept for the next range."""
         kept: list[tuple[int, Array]] = []
+        blocks = range(start >> self.head.log2, -(-stop >> self.head.log2))
+        ahead = _Ahead(self, blocks) if len(self.head.shared) and len(blocks) > 1 else None
 
         def fill(a: int, b: int, out: Array) -> None:
             for index in range(a >> self.head.log2, -(-b >> self.head.log2)):
@@ -235,52 +261,70 @@ class Stream:
                 left, right = max(a, low), min(b, high)
                 target = out[left - a : right - a]
                 if (left, right) == (low, high):
-                    self.decode(index, target)
+                    self.decode(index, target, ahead)
                     continue
                 have = next((cells for number, cells in kept if number == index), None)
                 if have is None:
                     have = np.empty(high - low, self.dtype.numpy)
-                    self.decode(index, have)
+                    self.decode(index, have, ahead)
                     kept[:] = [(index, have)]
                 target.view(np.uint8)[:] = have[left - low : right - low].view(np.uint8)
 
         return fill
 
-    def decode(self, index: int, out: Array) -> None:
-        """Read, check and decode one block into `out`, flat and in its memory type."""
+    def _place(self, index: int) -> tuple[int, list[list[int]]]:
+        """Return where the stored bytes of a block start, and length and CRC-32 of its planes."""
         planes = len(self.codecs)
         first = index * planes
         before = len(self.head.shared) + first
         at = self.start + (int(self.head.starts[before]) if before else 0)
-        entries = self.head.table[first : first + planes].tolist()
+        return at, self.head.table[first : first + planes].tolist()
+
+    def decode(self, index: int, out: Array, ahead: _Ahead | None = None) -> None:
+        """Read, check and decode one block into `out`, flat and in its memory type."""
+        at, entries = self._place(index)
         if self.head.is_raw and not self.dtype.packed:
             target = out.view(np.uint8).data
             self.source.read_into(at, target)
             check_crc(target, entries[0][1], at)
             return
         size = sum([up8(length) for length, _ in entries])
-        if first + planes == len(self.head.table):
+        if (index + 1) * self.block >= self.cells:
             size -= -entries[-1][0] & 7
+        known = ahead.planes(index) if ahead else {}
         with lent() as scratch:
             data = self.source.borrow(at, size, scratch)
-            self._decode(data, entries, at, out, scratch)
+            self._decode(data, entries, at, out, scratch, known)
 
     def _decode(
-        self, data: memoryview, entries: list[list[int]], at: int, out: Array, scratch: Scratch
+        self,
+        data: memoryview,
+        entries: list[list[int]],
+        at: int,
+        out: Array,
+        scratch: Scratch,
+        known: Mapping[int, Array],
     ) -> None:
-        """Check and decode the stored bytes of a block, which stand at `at`."""
+        """Check and decode the stored bytes of a block, which stand at `at`.
+
+        Planes that are known are checked and decoded already.
+        """
         decoded: list[Array] = []
         position = 0
-        for codec, (length, crc) in zip(self.codecs, entries, strict=True):
+        for codec, (length, crc) in zip(self._coders, entries, strict=True):
             stored = data[position : position + length]
+            number = len(decoded)
             try:
-                check_crc(stored, crc, at + position)
+                if number not in known:
+                    check_crc(stored, crc, at + position)
                 if any(data[position + length : min(position + up8(length), len(data))]):
                     raise error("bad-layout", "bytes between planes are not zero")
-                number = len(decoded)
                 if not number:
                     sizes = self._sizes(stored, len(out))
-                decoded.append(_plane(codec, stored, sizes[number], number, scratch))
+                plane = known.get(number)
+                if plane is None:
+                    plane = _plane(codec, stored, sizes[number], number, scratch)
+                decoded.append(plane)
             except NnpackError as bad:
                 raise bad.at(offset=at + position) from None
             position += up8(length)
@@ -292,6 +336,68 @@ class Stream:
         if form >= self.transform.forms:
             raise error("bad-value", f"form {form} of {self.transform.name}")
         return self._lengths(cells, form)
+
+    def decode_planes(self, number: int, indices: Iterable[int]) -> dict[int, Array]:
+        """Return one plane of those blocks in which it is coded, uint8 each, decoded together."""
+        together: dict[int, list[tuple[int, int, memoryview]]] = {}
+        for index in indices:
+            at, entries = self._place(index)
+            cells = min(self.block, self.cells - index * self.block)
+            first = memoryview(b"")
+            if self.transform.forms > 1:
+                first = self.source.read(at, entries[0][0])
+                check_crc(first, entries[0][1], at)
+            with located(at):
+                size = self._sizes(first, cells)[number]
+            at += sum(up8(length) for length, _ in entries[:number])
+            length, crc = entries[number]
+            if length < size:
+                stored = memoryview(bytes(self.source.read(at, length)))
+                check_crc(stored, crc, at)
+                together.setdefault(size, []).append((index, at, stored))
+        codec = self._coders[number]
+        found: dict[int, Array] = {}
+        for size, blocks in together.items():
+            out = np.empty((len(blocks), size), np.uint8)
+            try:
+                codec.decode_many([stored for _, _, stored in blocks], out)
+            except NnpackError:
+                for plane, (_, at, stored) in zip(out, blocks, strict=True):
+                    with located(at):  # it is one of these
+                        codec.decode_into(stored, plane.data)
+                raise
+            found |= {index: plane for (index, _, _), plane in zip(blocks, out, strict=True)}
+        return found
+
+
+class _Ahead:
+    """The planes of several blocks that are decoded together, by codecs with tables."""
+
+    KEPT: Final = 2
+    """Groups of blocks: threads are in one or the next."""
+
+    def __init__(self, stream: Stream, blocks: range) -> None:
+        """Decode for these blocks, when the first of a group is asked for."""
+        self._stream, self._blocks = stream, blocks
+        numbers = [k for k, codec in enumerate(stream.codecs) if isinstance(codec, TableCodec)]
+        self._numbers = numbers
+        self._many = max(1, AHEAD // _Ahead.KEPT // len(numbers) >> stream.head.log2)
+        self._groups: dict[int, list[dict[int, Array]]] = {}
+        self._lock = Lock()
+
+    def planes(self, index: int) -> dict[int, Array]:
+        """Return the planes of a block by their number."""
+        key = (index - self._blocks.start) // self._many
+        with self._lock:
+            if key not in self._groups:
+                while len(self._groups) >= _Ahead.KEPT:
+                    del self._groups[min(self._groups)]
+                start = self._blocks.start + key * self._many
+                group = range(start, min(start + self._many, self._blocks.stop))
+                found = [self._stream.decode_planes(number, group) for number in self._numbers]
+                self._groups[key] = found
+            group_planes = zip(self._numbers, self._groups[key], strict=True)
+            return {number: planes[index] for number, planes in group_planes if index in planes}
 
 
 def _plane(codec: Codec, stored: memoryview, size: int, number: int, scratch: Scratch) -> Array:

@@ -14,7 +14,7 @@ from typing import IO, Any, Final, Literal
 import numpy as np
 
 from nnpack import container
-from nnpack.abc import Codec
+from nnpack.abc import AnyCodec
 from nnpack.arguments import check_limits
 from nnpack.check import Checker, Progress
 from nnpack.container import Section
@@ -81,7 +81,7 @@ def verify(
     *,
     expect: str | bytes | None = None,
     limits: Limits | None = None,
-    codecs: Mapping[int, Codec] | None = None,
+    codecs: Mapping[int, AnyCodec] | None = None,
     kinds: Mapping[Any, Any] | None = None,
     progress: Progress | None = None,
 ) -> Report:

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 
 from nnpack import container, graph, jsontext
-from nnpack.abc import Codec, Node
+from nnpack.abc import AnyCodec, Node
 from nnpack.arguments import check_binary_writer, check_plugins
 from nnpack.atomic import AtomicFile
 from nnpack.bindings import FIRST_PRIVATE, LAST_PRIVATE, SECTION_TYPE, pack_names, parse_names
@@ -95,7 +95,7 @@ class Writer:
         digests: bool = False,
         alignment: int | None = None,
         threads: int | None = None,
-        codecs: Mapping[int, Codec] | None = None,
+        codecs: Mapping[int, AnyCodec] | None = None,
         kinds: Mapping[int, type[Node]] | None = None,
         deduplicate: bool = False,
         bindings: Mapping[tuple[int, int], str] | None = None,
@@ -492,7 +492,7 @@ def _check_tree(root: Node) -> None:
 
 
 def private_names(
-    codecs: Mapping[int, Codec], kinds: Mapping[int, type[Node]]
+    codecs: Mapping[int, AnyCodec], kinds: Mapping[int, type[Node]]
 ) -> dict[tuple[int, int], str]:
     """Return the names to bind for the private ids among plug-ins; ValueError if one has none."""
     bindings: dict[tuple[int, int], str] = {}

@@ -670,7 +670,7 @@ UNKNOWN = {
     "transform": ((), one(a.node(a.DENSE, a.FLOAT32, (1,), a.stream([bytes(4)], transform=99, parameter=9))), "float32", "dense", "transform 99"),
     "private transform": ((names((4, 128, b"a.b")),), one(a.node(a.DENSE, a.FLOAT32, (1,), a.stream([bytes(4)], transform=128))), "float32", "dense", "transform a.b"),
     "codec": ((), one(a.node(a.DENSE, a.FLOAT32, (1,), a.stream([bytes(4)], codecs=(16,)))), "float32", "dense", "codec 16"),
-    "codec with a shared table": ((), one(a.node(a.DENSE, a.FLOAT32, (1,), bytes([0, 18, 1, 0, 4, 0, 0, 0]) + SHARED + a.stream([bytes(4)])[8:]), b"abc" + bytes(9)), "float32", "dense", "codec 4"),
+    "codec with a shared table": ((), one(a.node(a.DENSE, a.FLOAT32, (1,), bytes([0, 18, 1, 0, 6, 0, 0, 0]) + SHARED + a.stream([bytes(4)])[8:]), b"abc" + bytes(9)), "float32", "dense", "codec 6"),
     "private codec": ((names((5, 201, b"com.example.c-1")),), one(a.node(a.DENSE, a.FLOAT32, (1,), a.stream([bytes(4)], codecs=(201,)))), "float32", "dense", "codec com.example.c-1"),
     "two": ((), one(a.node(a.DENSE, 0x02, (1,), a.stream([bytes(4)], codecs=(16,)))), "unknown(0x02)", "dense", "dtype 2, codec 16"),
 }  # fmt: skip
