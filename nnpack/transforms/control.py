@@ -1,0 +1,82 @@
+"""The control plane of blocks whose exponents have a base: form, base, exceptions (SPEC 10.4)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from nnpack.dtypes import Array
+from nnpack.errors import error
+
+TILE: Final = 64
+"""Cells beyond the last multiple of these in a block are stored as they are."""
+HEAD: Final = 4
+"""Form, base, number of exceptions."""
+ENTRY: Final = 12
+"""Bytes of four exceptions, which a unit of the transform parameter makes room for."""
+BASED, BYTES = 0, 1
+"""Forms: exponents counted from the base, or as bytes where too many are far from it."""
+MOST_GAP: Final = 0xFFFF
+
+
+def room(control: Array) -> int:
+    """Return how many exceptions there is room for."""
+    return (len(control) - HEAD) // 3
+
+
+def exceptions(control: Array) -> int | None:
+    """Return how many exceptions are listed; None if the exponents are bytes."""
+    return int(control[2]) | int(control[3]) << 8 if control[0] == BASED else None
+
+
+def write(control: Array, base: int, places: Array, exponents: Array) -> None:
+    """State the exponents at a few ascending places without long gaps."""
+    listed, stated = len(places), HEAD + 2 * room(control)
+    control[:HEAD] = [BASED, base, *divmod(listed, 256)[::-1]]
+    control[HEAD : HEAD + 2 * listed].view("<u2")[:] = _gaps(places)
+    control[stated : stated + listed] = exponents
+
+
+def read(control: Array, size: int) -> tuple[Array, Array] | None:
+    """Return the places of exceptions among so many exponents and what they state, if any."""
+    listed, stated = int(control[2]) | int(control[3]) << 8, HEAD + 2 * room(control)
+    unused = control[HEAD + 2 * listed : stated].tobytes() + control[stated + listed :].tobytes()
+    if listed > room(control) or unused.strip(b"\0"):
+        raise error("bad-value", f"{listed} exceptions in {room(control)} places")
+    if control[0] == BYTES and (control[1] or listed):
+        raise error("bad-value", "exceptions among exponents that are bytes")
+    if not listed:
+        return None
+    places = np.cumsum(control[HEAD : HEAD + 2 * listed].view("<u2") + np.int64(1)) - 1
+    if places[-1] >= size:
+        raise error("bad-index", f"an exception at {places[-1]} of {size} exponents")
+    return places, control[stated : stated + listed]
+
+
+def find(odd: Array) -> Array:
+    """Return where a few of 64 n are true; eight at a time, for most of the time none is."""
+    words = np.flatnonzero(odd.view("<u8") != 0)
+    rows, columns = np.nonzero(odd.reshape(-1, 8)[words])
+    places: Array = words[rows] * 8 + columns
+    return places
+
+
+def without_long_gaps(places: Array) -> Array:
+    """Return the places with others between them, which state what is there already."""
+    gaps = _gaps(places)
+    if not len(gaps) or gaps.max() <= MOST_GAP:
+        return places
+    between = [
+        np.arange(place - gap + MOST_GAP, place, MOST_GAP + 1)
+        for place, gap in zip(places.tolist(), gaps.tolist(), strict=True)
+        if gap > MOST_GAP
+    ]
+    return np.sort(np.concatenate([places, *between]))
+
+
+def _gaps(places: Array) -> Array:
+    """Return how many exponents stand before each place, behind the one before."""
+    gaps = places.copy()
+    gaps[1:] -= places[:-1] + 1
+    return gaps
