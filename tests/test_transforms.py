@@ -1,5 +1,7 @@
 """Transforms against their formulas in SPEC 10, written once more, cell by cell."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -11,8 +13,9 @@ from nnpack.dtypes import named
 from nnpack.transforms import TRANSFORMS
 from tests import assemble as a
 
-PAIR = TRANSFORMS[3]
+PAIR, FLOAT5 = TRANSFORMS[3], TRANSFORMS[5]
 PAIRED = ("int8", "uint8", "float8_e4m3fn", "float8_e5m2", "float16", "bfloat16", "float32")
+FIVES = ("bfloat16", "float32")
 SIZES = (1, 63, 64, 65, 130, 1024, 4100)
 
 
@@ -31,6 +34,35 @@ def cells(name, size, what):
     return weights.astype(dtype.numpy).view(dtype.uint)
 
 
+def words(data, size):
+    """Return the words of so many bytes."""
+    return [int.from_bytes(bytes(data[i : i + size]), "little") for i in range(0, len(data), size)]
+
+
+def halves(high, low, w):
+    """halves(H, R) of SPEC 10.4."""
+    mask = 2 ** (w // 2) - 1
+    pairs = [*zip(high, low, strict=True)]
+    return [(a << w // 2) % 2**w ^ (b & mask) for a, b in pairs] + [
+        a ^ (b >> w // 2) for a, b in pairs
+    ]
+
+
+def exponents(q, rest):
+    """exponents(q, W) of SPEC 10.4."""
+    pairs = [*zip(words(q, 2), rest, strict=True)]
+    first = [(a << 7) % 2**16 ^ (b & 0x807F) for a, b in pairs]
+    return first + [(a >> 1) ^ (((b >> 8) | (b << 8) % 2**16) & 0x807F) for a, b in pairs]
+
+
+def exceptions(control, parameter):
+    """Yield the places and what is stated of them."""
+    p = -1
+    for e in range(control[2] + 256 * control[3]):
+        p += 1 + words(control[4 : 4 + 8 * parameter], 2)[e]
+        yield p, control[4 + 8 * parameter + e]
+
+
 def by_the_formulas(planes, name, size, parameter):
     """Return the cells that SPEC 10.4 says, in Python's integers."""
     dtype = named(name)
@@ -39,24 +71,6 @@ def by_the_formulas(planes, name, size, parameter):
     t = size % 64
     m = size - t
     h = m // 2
-
-    def words(data, size):
-        return [
-            int.from_bytes(bytes(data[i : i + size]), "little") for i in range(0, len(data), size)
-        ]
-
-    def halves(high, low, w):
-        mask = 2 ** (w // 2) - 1
-        pairs = [*zip(high, low, strict=True)]
-        return [(a << w // 2) % 2**w ^ (b & mask) for a, b in pairs] + [
-            a ^ (b >> w // 2) for a, b in pairs
-        ]
-
-    def exponents(q, rest):
-        pairs = [*zip(words(q, 2), rest, strict=True)]
-        first = [(a << 7) % 2**16 ^ (b & 0x807F) for a, b in pairs]
-        return first + [(a >> 1) ^ (((b >> 8) | (b << 8) % 2**16) & 0x807F) for a, b in pairs]
-
     tail = words(control[4 + 12 * parameter :], width)
     if name.startswith("float8"):
         return [hot[i] ^ 128 * (rest[i % (m // 8)] >> (8 * i // m) & 1) for i in range(m)] + tail
@@ -66,10 +80,8 @@ def by_the_formulas(planes, name, size, parameter):
     if control[0] == 0:
         n = [byte & 15 for byte in hot] + [byte >> 4 for byte in hot]
         q = [(nibble + control[1]) % 256 for nibble in n]
-        p = -1
-        for e in range(control[2] + 256 * control[3]):
-            p += 1 + words(control[4 : 4 + 8 * parameter], 2)[e]
-            q[p] = control[4 + 8 * parameter + e]
+        for p, exponent in exceptions(control, parameter):
+            q[p] = exponent
     if name == "bfloat16":
         return exponents(q, words(rest, 2)) + tail
     y = exponents(q, words(rest[:m], 2))
@@ -78,54 +90,138 @@ def by_the_formulas(planes, name, size, parameter):
     )
 
 
-@pytest.mark.parametrize("name", PAIRED)
+def by_the_formulas_of_float5(planes, name, size, parameter):
+    """Return the cells that SPEC 10.6 says, in Python's integers."""
+    width = named(name).itemsize
+    control, hot, rest = (plane.tolist() for plane in planes)
+    m = size - size % 64
+    h = m // 2
+    tail = words(control[4 + 12 * parameter :], width)
+    if control[0] == 1:
+        y = exponents(hot, words(rest[:m], 2))
+    else:
+        v0, v1, v2 = (words(rest[k * m // 4 : (k + 1) * m // 4], 2) for k in range(3))
+        v3 = [
+            a >> 1 ^ (a << 1) % 2**16 ^ b >> 5 ^ c >> 3 for a, b, c in zip(v0, v1, v2, strict=True)
+        ]
+        r = [byte for word in v0 + v1 + v2 + v3 for byte in divmod(word, 256)[::-1]]
+        fields = [(r[k] + 256 * r[(k + 1) % m]) & 0x801F for k in range(m)]
+        z = [(hot[2 * j] << 5) ^ fields[2 * j] for j in range(h)]
+        z += [(hot[2 * j + 1] << 5) ^ (hot[2 * j] >> 3) ^ fields[2 * j + 1] for j in range(h)]
+        for p, exponent in exceptions(control, parameter):
+            z[p] = (z[p] & 0x807F) + 128 * exponent
+        y = [(word + 128 * control[1]) % 2**16 for word in z]
+    if name == "bfloat16":
+        return y + tail
+    low = words(rest[len(rest) - 2 * m :], 4)
+    return halves([y[2 * j] + 2**16 * y[2 * j + 1] for j in range(h)], low, 32) + tail
+
+
+ORACLES = {3: by_the_formulas, 5: by_the_formulas_of_float5}
+
+
+@pytest.mark.parametrize(
+    ("transform", "name"),
+    [(PAIR, name) for name in PAIRED] + [(FLOAT5, name) for name in FIVES],
+    ids=lambda given: getattr(given, "name", given),
+)
 @pytest.mark.parametrize("what", ["anything", "weights", "a few zeros", "zeros"])
-def test_pair_is_what_its_formulas_say(name, what):
+def test_transform_is_what_its_formulas_say(transform, name, what):
     dtype = named(name)
     for size in SIZES:
         x = cells(name, size, what)
-        for parameter in {0, 1, 40, PAIR.max_parameter(dtype)}:
-            if parameter > PAIR.max_parameter(dtype):
+        for parameter in {0, 1, 40, transform.max_parameter(dtype)}:
+            if parameter > transform.max_parameter(dtype):
                 continue
-            planes = [plane.copy() for plane in PAIR.split(x.view(dtype.numpy), dtype, parameter)]
+            planes = transform.split(x.view(dtype.numpy), dtype, parameter)
+            planes = [plane.copy() for plane in planes]
             form = int(planes[0][0])
-            assert [*map(len, planes)] == PAIR.plane_lengths(size, dtype, parameter, form)
-            assert by_the_formulas(planes, name, size, parameter) == x.tolist()
+            assert [*map(len, planes)] == transform.plane_lengths(size, dtype, parameter, form)
+            assert ORACLES[transform.id](planes, name, size, parameter) == x.tolist()
             out = np.full(size, 85, dtype.uint)
-            PAIR.join(planes, dtype, out.view(dtype.numpy), parameter)
+            transform.join(planes, dtype, out.view(dtype.numpy), parameter)
             assert (out == x).all()
 
 
-def test_the_form_of_a_pair_follows_from_its_exceptions():
+@pytest.mark.parametrize("name", FIVES)
+def test_float5_decodes_whatever_its_planes_hold(name):
+    dtype, rng = named(name), np.random.default_rng(6)
+    for size, form, parameter in itertools.product((64, 199, 1030), (0, 1), (0, 2)):
+        for listed in {0, 4 * parameter} if form == 0 else {0}:
+            lengths = FLOAT5.plane_lengths(size, dtype, parameter, form)
+            planes = [rng.integers(0, 256, length, np.uint8) for length in lengths]
+            head = bytes([form, 0 if form else planes[0][1], listed, 0])
+            gaps = rng.integers(0, 8, listed).astype("<u2").tobytes()
+            head += gaps.ljust(8 * parameter, b"\0") + rng.bytes(listed)
+            head = head.ljust(4 + 12 * parameter, b"\0")
+            planes[0][: len(head)] = np.frombuffer(head, np.uint8)
+            out = np.empty(size, dtype.uint)
+            FLOAT5.join(planes, dtype, out.view(dtype.numpy), parameter)
+            assert out.tolist() == by_the_formulas_of_float5(planes, name, size, parameter)
+
+
+def test_float5_keeps_every_bit_pattern():
+    """Every bfloat16 as an exception or not, among ones and as the high half of a float32."""
+    rng = np.random.default_rng(7)
+    for every in np.array_split(rng.permutation(1 << 16).astype(np.uint16), 65):
+        high = np.full(2048, 0x3F80, np.uint16)
+        high[rng.permutation(2048)[: len(every)]] = every
+        for name, x in (("bfloat16", high), ("float32", high * np.uint32(1 << 16) + high)):
+            dtype = named(name)
+            planes = [p.copy() for p in FLOAT5.split(x.view(dtype.numpy), dtype, 255)]
+            assert planes[0][0] == 0
+            out = np.empty_like(x)
+            FLOAT5.join(planes, dtype, out.view(dtype.numpy), 255)
+            assert (out == x).all()
+
+
+def test_float5_has_no_exception_among_64_exponents():
     dtype = named("bfloat16")
-    x = np.full(1024, 1.0, np.float32)
+    for base in range(193):
+        exponents = base + np.arange(128) % 64
+        x = (exponents << 7 | np.arange(128) << 9 & 0x8000 | 0x55).astype(np.uint16)
+        planes = FLOAT5.split(x.view(dtype.numpy), dtype)
+        assert planes[0].tolist() == [0, base, 0, 0]
+
+
+# The exponent of 2^-100 is far from that of 1 for either.
+@pytest.mark.parametrize("transform", [PAIR, FLOAT5], ids=lambda given: given.name)
+def test_the_form_follows_from_the_exceptions(transform):
+    dtype = named("bfloat16")
+    x = np.full(2048, 1.0, np.float32)
     for odd, parameter, form in ((0, 0, 0), (1, 0, 1), (4, 1, 0), (5, 1, 1), (1020, 255, 0)):
         x[:] = 1.0
-        x[:odd] = 2.0**-60
-        planes = PAIR.split(x.astype(dtype.numpy), dtype, parameter)
-        assert planes[0][0] == form, (odd, parameter)
+        x[:odd] = 2.0**-100
+        control, *_ = transform.split(x.astype(dtype.numpy), dtype, parameter)
+        assert control[0] == form, (odd, parameter)
+        assert transform.exceptions(control) == (None if form else odd)
 
 
-def test_gaps_that_do_not_fit_are_bridged():
+@pytest.mark.parametrize("transform", [PAIR, FLOAT5], ids=lambda given: given.name)
+def test_gaps_that_do_not_fit_are_bridged(transform):
     dtype = named("bfloat16")
     x = np.ones(1 << 18, np.float32)
-    x[200_000] = 2.0**-60
+    x[200_000] = 2.0**-100
     for parameter, form in ((0, 1), (1, 0)):
-        planes = [p.copy() for p in PAIR.split(x.astype(dtype.numpy), dtype, parameter)]
+        planes = [p.copy() for p in transform.split(x.astype(dtype.numpy), dtype, parameter)]
         assert planes[0][0] == form
         out = np.empty(len(x), dtype.numpy)
-        PAIR.join(planes, dtype, out, parameter)
+        transform.join(planes, dtype, out, parameter)
         assert (out.astype(np.float32) == x).all()
     assert planes[0][2] > 1
+    x[[100_000, 250_000]] = 2.0**-100
+    control, *_ = transform.split(x.astype(dtype.numpy), dtype, 1)
+    assert control[0] == 1
 
 
-def test_a_block_of_another_form_stands_beside_the_others():
-    for name in ("bfloat16", "float32"):
+@pytest.mark.parametrize("transform", [PAIR, FLOAT5], ids=lambda given: given.name)
+def test_a_block_of_another_form_stands_beside_the_others(transform):
+    for name in FIVES:
         dtype = named(name)
         bits = cells(name, 5000, "weights")
         bits[1024:2048] = cells(name, 1024, "anything")
         array = bits.view(dtype.numpy)
-        plan = testing.Plan(PAIR, (CODECS[0], CODECS[1], CODECS[0]), 10, 3)
+        plan = testing.Plan(transform, (CODECS[0], CODECS[1], CODECS[0]), 10, 3)
         data = testing.file_of({"w": array}, planner=lambda _, plan=plan: plan)
         with nnpack.open(data) as file:
             read = file["w"].read()
@@ -134,22 +230,24 @@ def test_a_block_of_another_form_stands_beside_the_others():
         assert (part.view(np.uint8) == array[1000:2100].view(np.uint8)).all()
 
 
-def planes_of_ones():
+def planes_of_ones(transform=PAIR):
     """Return the planes of 128 cells of which one is an exception."""
     dtype = named("bfloat16")
     x = np.ones(128, np.float32)
-    x[3] = 2.0**-60
-    planes = [plane.copy() for plane in PAIR.split(x.astype(dtype.numpy), dtype, 1)]
-    assert planes[0].tolist() == [0, 112, 1, 0, 6, 0, *[0] * 6, 67, 0, 0, 0]
+    x[3] = 2.0**-100
+    planes = [plane.copy() for plane in transform.split(x.astype(dtype.numpy), dtype, 1)]
+    base, place = (112, 6) if transform is PAIR else (96, 3)
+    exponent = 27 if transform is PAIR else (27 - 96) % 256
+    assert planes[0].tolist() == [0, base, 1, 0, place, 0, *[0] * 6, exponent, 0, 0, 0]
     return planes
 
 
-def pair_file(planes, codecs=(0, 0, 0), dtype=a.BFLOAT16, parameter=1):
-    """Return a file of one pair block."""
+def file_of(planes, codecs=(0, 0, 0), dtype=a.BFLOAT16, parameter=1, transform=PAIR):
+    """Return a file of one block."""
     stored = [plane.tobytes() for plane in planes]
     payload = b"".join(data.ljust(a.up8(len(data)), b"\0") for data in stored)
     payload = payload[: len(payload) - a.up8(len(stored[-1])) + len(stored[-1])]
-    stream = a.stream(stored, transform=3, codecs=codecs, parameter=parameter)
+    stream = a.stream(stored, transform=transform.id, codecs=codecs, parameter=parameter)
     return a.assemble(a.tensor(b"w", a.node(a.DENSE, dtype, (128,), stream), payload))
 
 
@@ -164,56 +262,72 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("transform", [PAIR, FLOAT5], ids=lambda given: given.name)
 @pytest.mark.parametrize("what", WRONG)
-def test_a_wrong_control_plane(what):
+def test_a_wrong_control_plane(what, transform):
     place, value, error_class = WRONG[what]
-    planes = planes_of_ones()
-    assert nnpack.open(pair_file(planes))["w"].read()[4] == 1
+    planes = planes_of_ones(transform)
+    assert nnpack.open(file_of(planes, transform=transform))["w"].read()[4] == 1
     planes[0][place] = value
     with pytest.raises(nnpack.FormatError) as caught:
-        nnpack.open(pair_file(planes))["w"].read()
+        nnpack.open(file_of(planes, transform=transform))["w"].read()
     assert caught.value.error_class == error_class
 
 
-def test_exponents_that_are_bytes_have_no_base():
+@pytest.mark.parametrize("transform", [PAIR, FLOAT5], ids=lambda given: given.name)
+def test_exponents_that_are_bytes_have_no_base(transform):
     dtype = named("bfloat16")
     x = cells("bfloat16", 128, "anything").view(dtype.numpy)
-    planes = [plane.copy() for plane in PAIR.split(x, dtype, 1)]
-    assert planes[0][0] == 1
+    planes = [plane.copy() for plane in transform.split(x, dtype, 1)]
+    assert planes[0].tolist() == [1, *[0] * 15]
     for place in (1, 2, 4, 12):
         wrong = [planes[0].copy(), *planes[1:]]
         wrong[0][place] = 1
         with pytest.raises(nnpack.FormatError, match="bad-value"):
-            nnpack.open(pair_file(wrong))["w"].read()
+            nnpack.open(file_of(wrong, transform=transform))["w"].read()
+
+
+@pytest.mark.parametrize("transform", [PAIR, FLOAT5], ids=lambda given: given.name)
+def test_the_last_place_of_an_exception(transform):
+    planes = planes_of_ones(transform)
+    for place, value in ((127, 2.0**-100), (128, None)):
+        planes[0][4] = place
+        file = nnpack.open(file_of(planes, transform=transform))
+        if value:
+            assert abs(file["w"].read()[127]) == value
+        else:
+            with pytest.raises(nnpack.FormatError, match="bad-index"):
+                file["w"].read()
 
 
 def test_integers_have_no_exponents():
     dtype = named("int8")
     x = cells("int8", 128, "weights").view(dtype.numpy)
     planes = [plane.copy() for plane in PAIR.split(x, dtype)]
-    good = nnpack.open(pair_file(planes, dtype=a.INT8, parameter=0))["w"].read()
+    good = nnpack.open(file_of(planes, dtype=a.INT8, parameter=0))["w"].read()
     assert (good == x).all()
     for place in range(4):
         wrong = [planes[0].copy(), *planes[1:]]
         wrong[0][place] = 1
         with pytest.raises(nnpack.FormatError, match="bad-value"):
-            nnpack.open(pair_file(wrong, dtype=a.INT8, parameter=0))["w"].read()
+            nnpack.open(file_of(wrong, dtype=a.INT8, parameter=0))["w"].read()
 
 
-def test_what_a_pair_cannot_be():
-    planes = planes_of_ones()
+@pytest.mark.parametrize("transform", [PAIR, FLOAT5], ids=lambda given: given.name)
+def test_what_a_block_with_exponents_cannot_be(transform):
+    planes = planes_of_ones(transform)
     for options, error_class in (
         ({"dtype": a.UINT16}, "bad-dtype"),
         ({"codecs": (1, 0, 0)}, "bad-value"),
-        ({"dtype": a.INT8}, "bad-value"),
+        ({"dtype": a.INT8}, "bad-value" if transform is PAIR else "bad-dtype"),
         ({"parameter": 2}, "mismatch"),
     ):
         with pytest.raises(nnpack.FormatError) as caught:
-            nnpack.open(pair_file(planes, **options))["w"]
+            nnpack.open(file_of(planes, transform=transform, **options))["w"]
         assert caught.value.error_class == error_class, options
     for cut, error_class in ((planes[1][:0], "bad-value"), (planes[1][:9], "mismatch")):
         with pytest.raises(nnpack.FormatError) as caught:
-            nnpack.open(pair_file([planes[0], cut, planes[2]]))["w"]
+            nnpack.open(file_of([planes[0], cut, planes[2]], transform=transform))["w"]
         assert caught.value.error_class == error_class
 
 

@@ -9,8 +9,9 @@ from nnpack.transforms.bytes import Bytes
 from nnpack.transforms.cells import Cells
 from nnpack.transforms.delta import Delta
 from nnpack.transforms.float import Float
+from nnpack.transforms.float5 import Float5
 from nnpack.transforms.pair import Pair
 
 TRANSFORMS: Final[dict[int, Transform]] = {
-    transform.id: transform for transform in (Cells(), Bytes(), Delta(), Pair(), Float())
+    transform.id: transform for transform in (Cells(), Bytes(), Delta(), Pair(), Float(), Float5())
 }
