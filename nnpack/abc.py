@@ -24,6 +24,17 @@ class Codec(ABC):
     id: ClassVar[int]
     name: ClassVar[str]
     """A private codec's (id 128-255) is a reverse-DNS name, which decides, not the id."""
+    library: ClassVar[str] = ""
+    """The module that it needs and the extra `codecs` installs."""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether what it needs is there, which is not imported for that."""
+        if not self.library:
+            return True
+        from importlib.util import find_spec
+
+        return find_spec(self.library) is not None
 
     @abstractmethod
     def encode(self, data: memoryview) -> bytes:

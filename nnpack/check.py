@@ -162,7 +162,7 @@ class Checker:
         root, node, missing = open_tree(section, self.plugins, self.source)
         sound = yield from self._stored(section, root)
         if node is None:
-            raise error("unsupported", f"this reader does not know {', '.join(missing)}")
+            raise error("unsupported", f"this reader lacks {', '.join(missing)}")
         if not sound:
             return
         self._check_cost(section, root, node)

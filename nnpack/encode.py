@@ -69,7 +69,7 @@ def encode(leaf: Dense, plan: Plan, payload: Payload, pool: Executor | None = No
 def _coder(plan: Plan, number: int, tables: Mapping[int, bytes]) -> Codec:
     """Return the codec of a plane, with its table; raw, if there was nothing to make one of."""
     codec = plan.codecs[number]
-    if isinstance(codec, Codec):
+    if not isinstance(codec, TableCodec):
         return codec
     table = tables.get(number)
     return Raw() if table is None else codec.with_table(memoryview(table))

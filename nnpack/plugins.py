@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from nnpack.abc import AnyCodec, Node
+from nnpack.abc import AnyCodec, Codec, Node
 from nnpack.bindings import FIRST_PRIVATE, Bindings
 from nnpack.codecs import CODECS
 from nnpack.dtypes import BY_ID, DType, count
@@ -60,7 +60,7 @@ class Plugins:
         return self._private.get((number, self.bindings.get((number, key), "")))
 
     def unknown(self, root: NodeHead) -> list[str]:
-        """Name the ids in a tree that are not known here; require that private ones are bound."""
+        """Name what a tree needs and is not here; require that private ids are bound."""
         names = {KIND: "kind", DTYPE: "dtype", TRANSFORM: "transform", CODEC: "codec"}
         missing: list[str] = []
         for number, key in dict.fromkeys(root.ids()):
@@ -70,9 +70,12 @@ class Plugins:
                     f"no name is bound to the private {names[number]} {key}",
                     offset=root.offset,
                 )
-            if self.find(number, key) is None:
+            thing = self.find(number, key)
+            if thing is None:
                 called = self.bindings.get((number, key), str(key))
                 missing.append(f"{names[number]} {called}")
+            elif number == CODEC and isinstance(thing, Codec) and not thing.is_installed:
+                missing.append(f'codec {thing.name} (pip install "nnpack-format[codecs]")')
         return missing
 
     def build(self, head: NodeHead, source: Source) -> Node:

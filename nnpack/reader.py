@@ -351,7 +351,8 @@ def open(  # noqa: A001 - called as nnpack.open
     Args:
         source: a path, a bytes-like object or a seekable binary file; pipes: `read_stream`.
         limits: what the file may cost; `Limits()` by default.
-        codecs: plug-ins by id, besides `nnpack.codecs.CODECS`; private ids go by their names.
+        codecs: plug-ins by id, besides or instead of those in `nnpack.codecs.CODECS`; private
+            ids go by their names.
         kinds: plug-ins by id, besides `nnpack.nodes.KINDS`, and by name decoders for `Opaque`
             tensors: decode(data, parameters, dtype, shape) -> array.
         threads: for decoding; 1 stays on the caller's thread; None: one a core, at most 8.

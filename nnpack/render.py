@@ -208,6 +208,9 @@ def info_lines(info: Mapping[str, Any]) -> Iterator[str]:
         yield f"other     {label} of type {row['bound'] or row['type']}: {row['stored']:,} bytes"
     if info.get("root"):
         yield f"root      {info['root']}"
+    lacking = (what for row in info["tensors"] for what in row.get("unsupported", ()))
+    for what in dict.fromkeys(lacking):
+        yield f"lacking   {printable(what)}"
     for fault in info.get("faults", ()):
         yield f"damaged   {printable(fault)}"
 

@@ -122,7 +122,7 @@ def bytes_leaf(section: Section, plugins: Plugins, source: Source) -> Dense:
     if missing:
         raise error(
             "unsupported",
-            f"this reader does not know {', '.join(missing)}",
+            f"this reader lacks {', '.join(missing)}",
             offset=root.offset,
             section=section.label,
         )

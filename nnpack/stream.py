@@ -185,7 +185,7 @@ class Stream:
         at, tables = self.start, iter(self.head.shared.tolist())
         coders: list[Codec] = []
         for codec in self.codecs:
-            if isinstance(codec, Codec):
+            if not isinstance(codec, TableCodec):
                 coders.append(codec)
                 continue
             length, crc = next(tables)

@@ -114,8 +114,8 @@ class Tensor:
         if self._node is None:
             raise error(
                 "unsupported",
-                f"this reader does not know {', '.join(self._unknown)}; "
-                "pass the plug-in with codecs= or kinds=",
+                f"this reader lacks {', '.join(self._unknown)}; "
+                "plug-ins are passed with codecs= or kinds=",
                 section=self.name,
             )
         return self._node

@@ -10,6 +10,7 @@ import zstandard
 
 import nnpack
 from nnpack import testing
+from nnpack.codecs import CODECS
 from tests import assemble as a
 from tests.reading import fault, read_random, read_sequential
 
@@ -211,6 +212,7 @@ def zstd(data, **options):
 
 
 RUN = bytes(1000)
+REGISTERED = {key: CODECS[key].encode(memoryview(bytes(5 << 20))) for key in range(16, 21)}
 TRAPS = {
     # python-zstandard ignores max_output_size when the frame declares its size.
     "zstd-declares-more": (1, zstd(bytes(10 << 20)), 1000),
@@ -235,6 +237,19 @@ TRAPS = {
     "deflate-long": (3, zlib.compress(bytes(1001), wbits=-15), 1000),
     "deflate-not-final": (3, zlib.compress(RUN, wbits=-15)[:-1], 1000),
     "deflate-zlib-wrapped": (3, zlib.compress(RUN), 1000),
+    "snappy-declares-more": (16, b"\xff\xff\xff\xff\x0f" + REGISTERED[16][4:], 250_000),
+    "snappy-long": (16, REGISTERED[16], 250_000),
+    "brotli-long": (17, REGISTERED[17], 1000),
+    # The library stops at the end of the stream.
+    "brotli-two-streams": (17, CODECS[17].encode(memoryview(RUN)) * 2, 1000),
+    "brotli-trailing": (17, CODECS[17].encode(memoryview(RUN)) + b"\0", 1000),
+    "lzo1x-long": (18, REGISTERED[18], 60_000),
+    # The library fills up with zeros.
+    "lzo1x-short": (18, CODECS[18].encode(memoryview(RUN[1:])), 1000),
+    "gzip-long": (19, REGISTERED[19], 11_000),
+    "gzip-two-members": (19, CODECS[19].encode(memoryview(RUN[:500])) * 2, 1000),
+    "gzip-trailing": (19, CODECS[19].encode(memoryview(RUN)) + b"\0", 1000),
+    "lzw-long": (20, REGISTERED[20], 10_000),
 }  # fmt: skip
 
 

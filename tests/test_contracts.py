@@ -1,12 +1,15 @@
 """One contract for every entry of CODECS, TRANSFORMS and KINDS; the oracles are SPEC's formulas."""
 
+import gzip
 import itertools
 import runpy
 import struct
 import sys
 import zlib
 
+import cramjam
 import lz4.block
+import lzokay
 import ml_dtypes
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ import nnpack
 from nnpack import testing, wire
 from nnpack.abc import Codec, read_range
 from nnpack.codecs import CODECS, deflate
+from nnpack.codecs.brotli import Brotli
 from nnpack.codecs.zstd import WEIGHTS, Zstd
 from nnpack.dtypes import BY_NAME, DTYPES
 from nnpack.nodes import KINDS
@@ -50,6 +54,7 @@ CODERS = {
     **{codec.name: codec for codec in CODECS.values()},
     "zstd-weights": Zstd(WEIGHTS),
     "zstd-19": Zstd(19),
+    "brotli-9": Brotli(9),
     "deflate-zlib": without_isal(deflate)["Deflate"](),
 }
 
@@ -114,6 +119,19 @@ def test_codecs_read_literal_streams():
         (2, b"\x1f\0\1\0" + b"\xff" * 3 + b"\xd2\x50" + bytes(5), 1000),
         (3, bytes.fromhex("63601805a360140c770000"), 1000),
         (3, b"\1\2\0\xfd\xff\0\0", 2),
+        (16, bytes.fromhex("e8070000" + 15 * "fe0100" + "9a0100"), 1000),
+        (16, bytes.fromhex("e88700" + "0000" + 15 * "fe0100" + "9a0100"), 1000),
+        (17, bytes.fromhex("1be703002400a2b1404203"), 1000),
+        (17, (3 << 4 | 1 << 20).to_bytes(3, "little") + bytes(4) + b"\3", 4),
+        (18, bytes.fromhex("120020000000c90000110000"), 1000),
+        (19, bytes.fromhex("1f8b080000000000020363601805a360140c77000080170b06e8030000"), 1000),
+        (
+            20,
+            sum(code << 9 * at for at, code in enumerate([0, *range(258, 301), 266, 257])).to_bytes(
+                52, "little"
+            ),
+            1000,
+        ),
     ):
         assert CODECS[key].decode(memoryview(stored), size) == bytes(size)
 
@@ -126,10 +144,15 @@ def test_codecs_read_what_the_usual_tools_write():
         (1, zstandard.ZstdCompressor(level=-5).compress(data)),
         (2, lz4.block.compress(data, mode="high_compression", compression=12, store_size=False)),
         (3, deflater.compress(data[:999]) + deflater.flush(zlib.Z_FULL_FLUSH) + deflater.compress(data[999:]) + deflater.flush()),
+        (16, bytes(cramjam.snappy.compress_raw(data))),
+        (17, bytes(cramjam.brotli.compress(data, 0))),
+        (18, lzokay.compress(data)),
+        (19, gzip.compress(data, mtime=1)),
     ):  # fmt: skip
         assert CODECS[key].decode(memoryview(stored), len(data)) == data
 
 
+GZIP = gzip.compress(bytes(1000))
 ZSTD = b"\x28\xb5\x2f\xfd"
 RLE = struct.pack("<I", 1000 << 3 | 1 << 1 | 1)[:3] + b"\0"
 """A last block of zstd: a run of 1000 zeros."""
@@ -144,6 +167,26 @@ MALFORMED = {
     "zstd window of 16 MiB": (1, ZSTD + b"\x40\x70" + struct.pack("<H", 744) + RLE, 1000),
     "deflate block type 3": (3, b"\7\0", 1000),
     "deflate distance before the start": (3, bytes.fromhex("4b844100"), 9),
+    "snappy length beyond 32 bits": (
+        16,
+        bytes.fromhex("e88780808001" + "0000" + 15 * "fe0100" + "9a0100"),
+        1000,
+    ),
+    "snappy offset of 0": (16, bytes.fromhex("0500000100"), 5),
+    "brotli large window": (
+        17,
+        (0x11 | 24 << 8 | 3 << 17 | 1 << 33).to_bytes(5, "little") + bytes(4) + b"\3",
+        4,
+    ),
+    "brotli padding": (17, bytes.fromhex("1be703002400a2b1404283"), 1000),
+    "lzo1x end marker with bits": (18, bytes.fromhex("120020000000c90000110100"), 1000),
+    "lzo1x end marker of another length": (18, bytes.fromhex("120020000000c90000120000"), 1000),
+    "lzo1x a zero less": (18, bytes.fromhex("120020000000c80000110000"), 1000),
+    "gzip name": (19, GZIP[:3] + b"\x08" + GZIP[4:10] + b"a\0" + GZIP[10:], 1000),
+    "gzip checksum": (19, GZIP[:-8] + bytes(4) + GZIP[-4:], 1000),
+    "gzip length": (19, GZIP[:-4] + bytes(4), 1000),
+    "gzip of zlib": (19, zlib.compress(bytes(1000)), 1000),
+    "lzw bits behind the end": (20, bytes.fromhex("000402fe"), 1),
 }
 
 

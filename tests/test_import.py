@@ -9,9 +9,11 @@ import pytest
 
 import nnpack
 from nnpack import testing
+from nnpack.codecs import CODECS
+from nnpack.transforms import TRANSFORMS
 
 HEAVY = ("numpy", "zstandard", "lz4", "ml_dtypes", "isal", "torch", "scipy", "pickle", "click", "rich", "hypothesis", "json",
-         "concurrent.futures", "tempfile")  # fmt: skip
+         "cramjam", "lzokay", "concurrent.futures", "tempfile")  # fmt: skip
 OPEN = "import nnpack, sys; nnpack.open(sys.argv[1])['w']"
 READ = "import nnpack, sys; nnpack.open(sys.argv[1], threads=1)['w'].read()"
 SAVE = "import nnpack, sys, numpy; nnpack.Writer(sys.argv[1] + '.new', profile='raw').add('w', numpy.zeros(9))"
@@ -54,8 +56,22 @@ def test_a_raw_file_needs_no_codec(file, program):
         "click",
         "rich",
         "hypothesis",
+        "cramjam",
+        "lzokay",
     }
     assert "numpy" in found
+
+
+def test_a_codec_s_library_is_imported_when_it_decodes(tmp_path):
+    path = tmp_path / "m.nnpk"
+    path.write_bytes(
+        testing.file_of(
+            {"w": np.zeros(9000, np.uint8)},
+            planner=lambda _: testing.Plan(TRANSFORMS[0], (CODECS[17],), 10),
+        )
+    )
+    assert not loaded(OPEN, path) & {"cramjam", "lzokay"}
+    assert loaded(READ, path) & {"cramjam", "lzokay"} == {"cramjam"}
 
 
 @pytest.mark.parametrize("program", [OPEN, READ])

@@ -669,10 +669,10 @@ UNKNOWN = {
     "private dtype": ((names((3, 255, b"a.b")),), one(a.node(a.DENSE, 255, (1,), RAW4)), "unknown(0xff)", "dense", "dtype a.b"),
     "transform": ((), one(a.node(a.DENSE, a.FLOAT32, (1,), a.stream([bytes(4)], transform=99, parameter=9))), "float32", "dense", "transform 99"),
     "private transform": ((names((4, 128, b"a.b")),), one(a.node(a.DENSE, a.FLOAT32, (1,), a.stream([bytes(4)], transform=128))), "float32", "dense", "transform a.b"),
-    "codec": ((), one(a.node(a.DENSE, a.FLOAT32, (1,), a.stream([bytes(4)], codecs=(16,)))), "float32", "dense", "codec 16"),
+    "codec": ((), one(a.node(a.DENSE, a.FLOAT32, (1,), a.stream([bytes(4)], codecs=(99,)))), "float32", "dense", "codec 99"),
     "codec with a shared table": ((), one(a.node(a.DENSE, a.FLOAT32, (1,), bytes([0, 18, 1, 0, 6, 0, 0, 0]) + SHARED + a.stream([bytes(4)])[8:]), b"abc" + bytes(9)), "float32", "dense", "codec 6"),
     "private codec": ((names((5, 201, b"com.example.c-1")),), one(a.node(a.DENSE, a.FLOAT32, (1,), a.stream([bytes(4)], codecs=(201,)))), "float32", "dense", "codec com.example.c-1"),
-    "two": ((), one(a.node(a.DENSE, 0x02, (1,), a.stream([bytes(4)], codecs=(16,)))), "unknown(0x02)", "dense", "dtype 2, codec 16"),
+    "two": ((), one(a.node(a.DENSE, 0x02, (1,), a.stream([bytes(4)], codecs=(99,)))), "unknown(0x02)", "dense", "dtype 2, codec 99"),
 }  # fmt: skip
 
 
@@ -724,11 +724,11 @@ def test_a_private_id_without_a_name_is_a_fault_of_its_tensor(what):
 
 @pytest.mark.parametrize("kind", [a.GRAPH, a.METADATA, a.BLOB])
 def test_bytes_under_an_unknown_codec(kind):
-    tree = a.node(a.DENSE, a.UINT8, (2,), a.stream([b"{}"], codecs=(16,)))
+    tree = a.node(a.DENSE, a.UINT8, (2,), a.stream([b"{}"], codecs=(99,)))
     data = a.assemble(a.Part(kind, b"" if kind == a.METADATA else b"n", tree, b"{}"), W)
     reader = nnpack.open(data)
     assert reader["w"].read().tolist() == [1, 2]
-    with pytest.raises(nnpack.UnsupportedError, match="this reader does not know codec 16"):
+    with pytest.raises(nnpack.UnsupportedError, match="this reader lacks codec 99"):
         {
             a.GRAPH: lambda: reader.graphs["n"],
             a.METADATA: lambda: reader.metadata,

@@ -276,7 +276,7 @@ def test_what_is_unknown_is_skipped():
 
 
 def test_bytes_under_an_unknown_codec():
-    tree = a.node(a.DENSE, a.UINT8, (2,), a.stream([b"{}"], codecs=(16,)))
+    tree = a.node(a.DENSE, a.UINT8, (2,), a.stream([b"{}"], codecs=(99,)))
     parts = [
         a.Part(kind, name, tree, b"{}")
         for kind, name in ((a.BLOB, b"b"), (a.GRAPH, b"g"), (a.METADATA, b""))

@@ -134,9 +134,9 @@ ERRORS = {
     "array": (lambda: opened().add("w", np.array([None])), TypeError, r"cannot be stored"),
     "depth": (lambda: opened().add("w", nested(9)), ValueError, r"a tensor has at most 8 levels and 64 nodes"),
     "nodes": (lambda: opened().add("w", wide(62)), ValueError, r"at most 8 levels and 64 nodes"),
-    "unsupported": (lambda: opened().add("w", nnpack.open(UNKNOWN)["u"]), nnpack.UnsupportedError, r"codec 16"),
+    "unsupported": (lambda: opened().add("w", nnpack.open(UNKNOWN)["u"]), nnpack.UnsupportedError, r"codec 99"),
 }  # fmt: skip
-UNKNOWN = a.assemble(one(a.node(a.DENSE, a.FLOAT32, (1,), a.stream([b"abcd"], codecs=(16,))), b"abcd", alignment=5))  # fmt: skip
+UNKNOWN = a.assemble(one(a.node(a.DENSE, a.FLOAT32, (1,), a.stream([b"abcd"], codecs=(99,))), b"abcd", alignment=5))  # fmt: skip
 
 
 @pytest.mark.parametrize("what", ERRORS)

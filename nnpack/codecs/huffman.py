@@ -1,4 +1,4 @@
-"""Huffman codes of at most 12 bits, canonical, in lanes (SPEC 11.5).
+"""Huffman codes of at most 12 bits, canonical, in lanes (SPEC 11.6).
 
 After D. Huffman, "A method for the construction of minimum-redundancy codes" (1952); lengths by
 package-merge, L. Larmore and D. Hirschberg, "A fast algorithm for optimal length-limited Huffman

@@ -1,4 +1,4 @@
-"""Asymmetric numeral systems with ranges: whole symbols in fractions of a bit (SPEC 11.6).
+"""Asymmetric numeral systems with ranges: whole symbols in fractions of a bit (SPEC 11.7).
 
 After J. Duda, "Asymmetric numeral systems" (arXiv:1311.2540), interleaved as F. Giesen describes
 (arXiv:1402.3392).
