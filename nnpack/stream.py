@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from threading import Lock
 from typing import Final
@@ -28,6 +29,7 @@ ROWS: Final = 1 << 12
 """Rows of the block table that are Python objects at once."""
 AHEAD: Final = 1 << 24
 """Bytes of planes that are decoded together where a codec has a table: its lanes are few."""
+NOTHING: Final[Mapping[int, Array]] = {}
 CELLS, RAW = 0, 0
 """Ids of the transform and the codec that leave a leaf mappable."""
 
@@ -160,6 +162,7 @@ class Stream:
         self.head, self.dtype, self.cells, self.start = head, dtype, cells, start
         self.transform, self.codecs, self.source = transform, codecs, source
         self.block = 1 << head.log2
+        self._known_lengths: dict[tuple[int, int, int], list[int]] = {}
         planes = len(head.codecs)
         if not transform.accepts(dtype):
             raise error("bad-dtype", f"the transform {transform.name} of {dtype.name}")
@@ -196,9 +199,23 @@ class Stream:
             at = up8(at + length)
         return coders
 
+    def with_parameter(self, parameter: int) -> Stream | None:
+        """Return the stream of another leaf that differs in it; None if that cannot be."""
+        if parameter > self.transform.max_parameter(self.dtype):
+            return None
+        other, head = copy(self), copy(self.head)
+        head.transform_parameter = parameter
+        other.head = head
+        return other
+
     def _lengths(self, cells: int, form: int = 0) -> list[int]:
         """Return the lengths of the planes of a block."""
-        return self.transform.plane_lengths(cells, self.dtype, self.head.transform_parameter, form)
+        key = cells, self.head.transform_parameter, form
+        found = self._known_lengths.get(key)
+        if found is None:
+            found = self.transform.plane_lengths(cells, self.dtype, *key[1:])
+            self._known_lengths[key] = found
+        return found
 
     def _check_table(self) -> None:
         """Check that nothing is stored in more bytes than it has, and raw planes in as many."""
@@ -218,6 +235,11 @@ class Stream:
                             "bad-value" if empty else "mismatch",
                             f"planes of {forms[0]} bytes stored in {[*lengths]}",
                         )
+
+    def fits(self, lengths: Iterable[int]) -> bool:
+        """Return whether the planes of the only block can be stored in so many bytes."""
+        forms = range(self.transform.forms)
+        return any(self._fits(lengths, self._lengths(self.cells, form)) for form in forms)
 
     def _fits(self, lengths: Iterable[int], most: Iterable[int]) -> bool:
         """Return whether planes can be stored in so many bytes."""
@@ -284,9 +306,7 @@ class Stream:
         """Read, check and decode one block into `out`, flat and in its memory type."""
         at, entries = self._place(index)
         if self.head.is_raw and not self.dtype.packed:
-            target = out.view(np.uint8).data
-            self.source.read_into(at, target)
-            check_crc(target, entries[0][1], at)
+            self.read_raw(at, entries[0][1], out)
             return
         size = sum([up8(length) for length, _ in entries])
         if (index + 1) * self.block >= self.cells:
@@ -294,16 +314,22 @@ class Stream:
         known = ahead.planes(index) if ahead else {}
         with lent() as scratch:
             data = self.source.borrow(at, size, scratch)
-            self._decode(data, entries, at, out, scratch, known)
+            self.decode_stored(data, entries, at, out, scratch, known)
 
-    def _decode(
+    def read_raw(self, at: int, crc: int, out: Array) -> None:
+        """Read and check a block that stands at `at` as its cells are in memory."""
+        target = out.view(np.uint8).data
+        self.source.read_into(at, target)
+        check_crc(target, crc, at)
+
+    def decode_stored(
         self,
         data: memoryview,
-        entries: list[list[int]],
+        entries: Iterable[Sequence[int]],
         at: int,
         out: Array,
         scratch: Scratch,
-        known: Mapping[int, Array],
+        known: Mapping[int, Array] = NOTHING,
     ) -> None:
         """Check and decode the stored bytes of a block, which stand at `at`.
 
@@ -317,7 +343,7 @@ class Stream:
             try:
                 if number not in known:
                     check_crc(stored, crc, at + position)
-                if any(data[position + length : min(position + up8(length), len(data))]):
+                if length & 7 and any(data[position + length : position + up8(length)]):
                     raise error("bad-layout", "bytes between planes are not zero")
                 if not number:
                     sizes = self._sizes(stored, len(out))

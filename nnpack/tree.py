@@ -11,11 +11,12 @@ from nnpack.dtypes import BY_ID, check_shape, count
 from nnpack.errors import error, located
 from nnpack.limits import MAX_DEPTH, MAX_NODES, MAX_RANK
 from nnpack.nodes.dense import Dense
-from nnpack.stream import StreamHead
+from nnpack.stream import ENTRY, StreamHead
 from nnpack.wire import Cursor, up8, up_align
 
 _HEAD: Final = struct.Struct("<BBBBB3sII")
 HEAD_SIZE: Final = _HEAD.size
+_RANK_AT: Final = 3
 KIND, DTYPE, TRANSFORM, CODEC = 2, 3, 4, 5
 """Classes of private ids, as the names section counts them."""
 
@@ -80,6 +81,18 @@ def parse_tree(body: bytes, offset: int) -> NodeHead:
     if root.role:
         raise error("bad-node", f"the root has role {root.role}, not 0", offset=offset)
     return root
+
+
+def one_block(body: bytes) -> tuple[int, int]:
+    """Return where the stream of a tensor that is a leaf of one block stands, and its planes.
+
+    For any other body, or what is none, 0 planes.
+    """
+    if len(body) <= HEAD_SIZE or body[0] != Dense.id:
+        return 0, 0
+    at = HEAD_SIZE + 8 * body[_RANK_AT]
+    planes = body[at + 2] if at + 2 < len(body) else 0
+    return at, planes if len(body) == at + up8(4 + planes) + ENTRY * planes else 0
 
 
 def _parse_node(cursor: Cursor, depth: int, nodes: list[int]) -> NodeHead:
