@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from nnpack.dtypes import Array, DType, count, named
+from nnpack.dtypes import BY_NAME, Array, DType, count
 from nnpack.errors import error
 from nnpack.scratch import Scratch
 from nnpack.wire import Cursor
@@ -112,6 +112,11 @@ class Transform(ABC):
         They may be views of the cells or of `scratch`, which the next call may change.
         """
 
+    @staticmethod
+    def without_room(control: Array, parameter: int) -> tuple[Array, int]:
+        """Return a block's first plane, and the parameter, with no more room than it needs."""
+        return control, parameter
+
     @abstractmethod
     def join(
         self,
@@ -164,7 +169,7 @@ class Node(ABC):
     @property
     def cell(self) -> DType:
         """The element type."""
-        return named(self.dtype)
+        return BY_NAME[self.dtype]
 
     @property
     def size(self) -> int:

@@ -41,6 +41,7 @@ def encode(leaf: Dense, plan: Plan, payload: Payload, pool: Executor | None = No
         ValueError: a lazy array holds a cell that does not fit its dtype.
     """
     entries: list[tuple[int, int]] = []
+    parameter = plan.parameter
     tables = _tables(leaf, plan, pool)
     for table in tables.values():
         payload.pad(up8(payload.size))
@@ -54,7 +55,8 @@ def encode(leaf: Dense, plan: Plan, payload: Payload, pool: Executor | None = No
         entries = [(len(piece), crc32(piece)) for piece in cuts]
         payload.borrow(data)
     else:
-        for planes in _stored_blocks(leaf, plan, tables, pool):
+        for used, planes in _stored_blocks(leaf, plan, tables, pool):
+            parameter = used
             for plane, crc in planes:
                 payload.pad(up8(payload.size))
                 payload.append(plane)
@@ -62,8 +64,8 @@ def encode(leaf: Dense, plan: Plan, payload: Payload, pool: Executor | None = No
     rows = np.array(entries, np.uint32).reshape(-1, 2)
     codecs = tuple(_coder(plan, number, tables).id for number in range(len(plan.codecs)))
     shared = len(tables)
-    log2, parameter = plan.log2, plan.parameter
-    return StreamHead(plan.transform.id, log2, parameter, codecs, rows[:shared], rows[shared:])
+    transform, log2 = plan.transform.id, plan.log2
+    return StreamHead(transform, log2, parameter, codecs, rows[:shared], rows[shared:])
 
 
 def _coder(plan: Plan, number: int, tables: Mapping[int, bytes]) -> Codec:
@@ -94,8 +96,8 @@ def _count(cells: Array, dtype: DType, plan: Plan) -> list[Array]:
         return [np.bincount(plane, minlength=256) for plane in planes]
 
 
-Stored = list[tuple[bytes | memoryview, int]]
-"""The planes of a block as they are stored, each with its CRC-32."""
+Stored = tuple[int, list[tuple[bytes | memoryview, int]]]
+"""The transform's parameter, and a block's planes as they are stored, each with its CRC-32."""
 
 
 def _stored_blocks(
@@ -104,9 +106,13 @@ def _stored_blocks(
     """Yield the stored planes of each block, in order."""
     coders = [_coder(plan, number, tables) for number in range(len(plan.codecs))]
     early = [Raw() if number in tables else coder for number, coder in enumerate(coders)]
-    work = partial(_encode_block, dtype=leaf.cell, plan=plan, coders=early)
+    alone = leaf.size <= 1 << plan.log2
+    work = partial(_encode_block, dtype=leaf.cell, plan=plan, coders=early, alone=alone)
     blocks = _each_block(leaf, plan, work, pool)
-    many = max(1, TOGETHER // max(1, len(tables)) >> plan.log2)
+    if not tables:
+        yield from blocks
+        return
+    many = max(1, TOGETHER // len(tables) >> plan.log2)
     while group := [*islice(blocks, many)]:
         for number in tables:
             _encode_together(group, number, coders[number])
@@ -120,12 +126,17 @@ def _each_block(
     if not leaf.size:
         return
     block = 1 << plan.log2
-    fill = leaf.window(0, leaf.size)
     depth = max(1, AHEAD // (leaf.cell.itemsize * block))
+    fill = leaf.window(0, leaf.size)
     ahead: deque[Future[_T]] = deque()
+    held = leaf.array.reshape(-1) if leaf.in_memory else None
     for start in range(0, leaf.size, block):
-        cells = np.empty(min(block, leaf.size - start), leaf.cell.numpy)
-        fill(start, start + len(cells), cells)
+        stop = min(start + block, leaf.size)
+        if held is None:
+            cells = np.empty(stop - start, leaf.cell.numpy)
+            fill(start, stop, cells)
+        else:
+            cells = held[start:stop]
         if pool is None:
             yield work(cells)
             continue
@@ -136,25 +147,33 @@ def _each_block(
         yield ahead.popleft().result()
 
 
-def _encode_block(cells: Array, dtype: DType, plan: Plan, coders: list[Codec]) -> Stored:
-    """Return the planes of a block, each coded if that is smaller."""
-    stored: Stored = []
+def _encode_block(
+    cells: Array, dtype: DType, plan: Plan, coders: list[Codec], *, alone: bool
+) -> Stored:
+    """Return the planes of a block, each coded if that is smaller.
+
+    The block that stands alone in its leaf decides on the transform's parameter.
+    """
+    stored: list[tuple[bytes | memoryview, int]] = []
+    parameter = plan.parameter
     with lent() as scratch:
-        planes = plan.transform.split(cells, dtype, plan.parameter, scratch)
+        planes = plan.transform.split(cells, dtype, parameter, scratch)
+        if alone and parameter:
+            planes[0], parameter = plan.transform.without_room(planes[0], parameter)
         for codec, plane in zip(coders, planes, strict=True):
             coded = b"" if codec.id == RAW else codec.encode(plane.data)
             # A copy of a plane because it may be scratch memory; and of what a codec gave because
             # codecs allocate for the worst case, and the rest of that would stay in use.
             data = bytes(memoryview(coded)) if 0 < len(coded) < len(plane) else plane.tobytes()
             stored.append((data, crc32(data)))
-    return stored
+    return parameter, stored
 
 
 def _encode_together(blocks: list[Stored], number: int, coder: Codec) -> None:
     """Encode one plane of several blocks, each if that is smaller."""
-    lengths = {len(planes[number][0]) for planes in blocks} - {0}
+    lengths = {len(planes[number][0]) for _, planes in blocks} - {0}
     for length in sorted(lengths):
-        same = [planes for planes in blocks if len(planes[number][0]) == length]
+        same = [planes for _, planes in blocks if len(planes[number][0]) == length]
         together = np.stack([np.frombuffer(planes[number][0], np.uint8) for planes in same])
         for planes, coded in zip(same, coder.encode_many(together), strict=True):
             if 0 < len(coded) < length:

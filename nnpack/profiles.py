@@ -26,12 +26,16 @@ LARGE_BLOCK_LOG2: Final = 20
 LARGE: Final = 1 << 30
 """Bytes above which larger blocks keep the block table small."""
 SAMPLES: Final = 4
-SAMPLE_CELLS: Final = 1 << 12
+SAMPLE_CELLS: Final = 1 << 11
 """Pieces of a leaf that are tried, and their cells."""
 PAYS: Final = 0.98
 """A codec that does not save this much costs more time than it is worth."""
 PAYS_FAST: Final = 0.9
 """As `PAYS`, where speed is what counts."""
+FEW_CELLS: Final = 256
+"""Cells below which exponents are not looked at alone."""
+UNEVEN: Final = 1.25
+"""Times as many equal pairs of symbols as chance makes, above which they are not noise."""
 SMALL_LEAF: Final = 64
 """Bytes below which no codec is tried."""
 NOISE: Final = 7.8
@@ -104,7 +108,7 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float]:
     scale = leaf.size / len(sample)
     best = plain
     cost = leaf.size * dtype.bits / 8
-    for transform in _candidates(dtype):
+    for transform in _candidates(dtype, len(sample)):
         tried = _tried(transform, sample, leaf, plain.log2)
         if tried is None:
             continue
@@ -128,29 +132,41 @@ def _usual(profile: str, sample: Array, leaf: Dense, log2: int) -> tuple[Plan, f
     Their exponents are few and their mantissas noise. Most leaves are such, and a look at the
     exponents alone takes a fraction of the time of a trial.
     """
-    bits, width = sample.view(leaf.cell.uint), leaf.cell.bits
-    if leaf.cell.name not in EXPONENTS or len(sample) < SAMPLE_CELLS:
+    if leaf.cell.name not in EXPONENTS or len(sample) < FEW_CELLS:
         return None
+    bits, width = sample.view(leaf.cell.uint), leaf.cell.bits
     exponents = np.bincount((bits >> width - 9).astype(np.uint8), minlength=256 + NIBBLES)
-    few = bits[::SAMPLES]
-    mantissas = np.bincount((few >> width - 16).astype(np.uint8) & 127, minlength=128)
-    lowest = np.bincount(few.astype(np.uint8), minlength=256)
     inside = np.cumsum(exponents)
     outside = len(sample) - int((inside[NIBBLES:] - inside[:-NIBBLES]).max())
     exponent = _bits_of(exponents) / len(sample)
-    noise = _bits_of(mantissas) / len(few) > 6.9 and _bits_of(lowest) / len(few) > 7.6
-    if exponent > FEW_EXPONENTS or not noise or outside * 512 > len(sample):
+    if exponent > FEW_EXPONENTS or outside * 512 > len(sample) or not _is_noise(bits, width):
         return None
-    start = sample[: len(sample) // SAMPLES].view(np.uint8)
+    cells = 4.0 if profile == "fast" else exponent
+    cost = leaf.size * (cells + width - 8) / 8
+    start = sample[:SAMPLE_CELLS].view(np.uint8)
     if len(Zstd().encode(start.data)) < REPEATS * len(start):
         return None
     parameter = _room(outside, leaf, len(sample), log2)
     if parameter is None:
         return None
     hot = Raw() if profile == "fast" else Zstd(WEIGHTS)
-    plan = Plan(TRANSFORMS[PAIR], (Raw(), hot, Raw()), log2, parameter)
-    cost = 4 if profile == "fast" else exponent
-    return plan, leaf.size * (cost + width - 8) / 8
+    return Plan(TRANSFORMS[PAIR], (Raw(), hot, Raw()), log2, parameter), cost
+
+
+def _is_noise(bits: Array, width: int) -> bool:
+    """Return whether mantissas look as if they were drawn at random, where there are enough."""
+    few = bits[:: max(1, len(bits) // SAMPLE_CELLS)]
+    if len(few) < SAMPLE_CELLS:
+        return True
+    mantissas = np.bincount((few >> width - 16).astype(np.uint8) & 127, minlength=128)
+    lowest = np.bincount(few.astype(np.uint8), minlength=256)
+    return _is_even(mantissas) and _is_even(lowest)
+
+
+def _is_even(counts: Array) -> bool:
+    """Return whether symbols are about as frequent as each other, as far as so few tell."""
+    total = int(counts.sum())
+    return int(counts @ counts) < total + UNEVEN * total * total / len(counts)
 
 
 def _room(exceptions: int, leaf: Dense, tried: int, log2: int) -> int | None:
@@ -182,11 +198,13 @@ def _tried(
     return None if parameter is None else (parameter, others)
 
 
-def _candidates(dtype: DType) -> list[Transform]:
-    """Return the transforms that are worth a try, the fastest first."""
+def _candidates(dtype: DType, cells: int) -> list[Transform]:
+    """Return the transforms that are worth a try, the fastest first; fewer for a few cells."""
     if dtype.packed:
         return [TRANSFORMS[CELLS]]
     keys = (PAIR, CELLS) if dtype.bits == 8 else (PAIR, BYTES, DELTA, FLOAT, CELLS)
+    if cells < SAMPLE_CELLS and dtype.name in EXPONENTS:
+        keys = (PAIR, BYTES)
     return [TRANSFORMS[key] for key in keys if TRANSFORMS[key].accepts(dtype)]
 
 
@@ -198,8 +216,8 @@ def _pick_codec(profile: str, plane: Array) -> tuple[AnyCodec, float]:
     if profile == "fast":
         coded = len(Lz4().encode(plane.data))
         return (Lz4(), coded) if coded < PAYS_FAST * size else (Raw(), float(size))
-    entropy = _entropy(plane)
-    if entropy > NOISE / 8 * size:
+    entropy = float(size) if size < SAMPLE_CELLS else _entropy(plane)
+    if size >= SAMPLE_CELLS and entropy > NOISE / 8 * size:
         return Raw(), float(size)
     # The library finds long runs even where it is told not to search, hence the smaller.
     weights = min(entropy, len(Zstd(WEIGHTS).encode(plane.data)))
@@ -235,6 +253,9 @@ def _sample(leaf: Dense, block: int) -> Array:
     starts = range(0, leaf.size, step)
     picks = sorted({len(starts) * i // SAMPLES for i in range(SAMPLES)})
     ranges = [(starts[i], min(starts[i] + SAMPLE_CELLS, leaf.size)) for i in picks]
+    if leaf.in_memory:
+        cells = leaf.array.reshape(-1)
+        return np.concatenate([cells[start:stop] for start, stop in ranges])
     out = np.empty(sum(stop - start for start, stop in ranges), leaf.cell.numpy)
     at = 0
     for start, stop in ranges:

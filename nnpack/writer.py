@@ -6,8 +6,9 @@ import errno
 import hashlib
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
@@ -44,6 +45,8 @@ from nnpack.wire import U64, up8, up_align
 DEFAULT_ALIGNMENT: Final = 64
 """A cache line, and the widest vector register."""
 _ALIGNMENTS: Final = {1 << n for n in range(3, 17)}
+TOGETHER: Final = 1 << 16
+"""Bytes that are written at once, where they come in small chunks."""
 SMALL_PAYLOAD: Final = 4096
 """Raw payloads below this are aligned to 8 only: padding would cost more than it gains."""
 
@@ -375,11 +378,10 @@ class Writer:
             raise ValueError(f"the head of {section.name!a} passes 64 MiB: split the tensor")
         self._check_open()
         self._failed = True  # until all is written: half a section cannot be taken back
-        self._emit(section.head())
-        self._emit(bytes(section.payload_offset - self._offset))
-        for chunk in chunks:
+        gap = bytes(section.payload_offset - section.offset - section.head_length)
+        rest = bytes(section.end - section.payload_end)
+        for chunk in joined([section.head(), gap], chunks, [rest]):
             self._emit(chunk)
-        self._emit(bytes(section.end - self._offset))
         self._sections.append(section)
         self._failed = False
 
@@ -479,6 +481,23 @@ class Writer:
         check_name(name)
         if name in self._types:
             raise ValueError(f"the file has a section called {name!a} already")
+
+
+def joined(*series: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """Yield the same bytes in fewer chunks: small ones together, large ones as they are."""
+    small: list[bytes | memoryview] = []
+    size = 0
+    for chunk in chain(*series):
+        if size and size + len(chunk) > TOGETHER:
+            yield b"".join(small)
+            small, size = [], 0
+        if len(chunk) > TOGETHER:
+            yield chunk
+        elif len(chunk):
+            small.append(chunk)
+            size += len(chunk)
+    if small:
+        yield b"".join(small)
 
 
 def _check_tree(root: Node) -> None:

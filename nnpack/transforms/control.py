@@ -54,6 +54,14 @@ def read(control: Array, size: int) -> tuple[Array, Array] | None:
     return places, control[stated : stated + listed]
 
 
+def without_room(control: Array, parameter: int) -> tuple[Array, int]:
+    """Return the plane, which has room for `parameter` times four, with no more than it needs."""
+    needed = -(-(exceptions(control) or 0) // 4)
+    old = HEAD + 8 * parameter
+    parts = [control[: HEAD + 8 * needed], control[old : old + 4 * needed]]
+    return np.concatenate([*parts, control[old + 4 * parameter :]]), needed
+
+
 def find(odd: Array) -> Array:
     """Return where a few of 64 n are true; eight at a time, for most of the time none is."""
     words = np.flatnonzero(odd.view("<u8") != 0)

@@ -52,6 +52,7 @@ class Float5(Transform):
         return [control, main, top + main * (dtype.itemsize - 2)]
 
     exceptions = staticmethod(plane.exceptions)
+    without_room = staticmethod(plane.without_room)
 
     def split(
         self, cells: Array, dtype: DType, parameter: int = 0, scratch: Scratch | None = None

@@ -54,6 +54,7 @@ class Pair(Transform):
         return [control, main if form == BYTES else main // 2, main * (dtype.itemsize - 1)]
 
     exceptions = staticmethod(plane.exceptions)
+    without_room = staticmethod(plane.without_room)
 
     def split(
         self, cells: Array, dtype: DType, parameter: int = 0, scratch: Scratch | None = None
