@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Exit", "main"]
 
-PROFILES = ("raw", "fast", "balanced")
+PROFILES = ("raw", "fast", "balanced", "small")
 """Those of `nnpack.profiles`, which needs numpy."""
 
 

@@ -34,7 +34,7 @@ def save_file(
         tensors: names to arrays or values such as `nnpack.Csr`.
         path: of the file; an existing one is replaced.
         metadata: a JSON object.
-        profile: "raw", "fast" or "balanced".
+        profile: "raw", "fast", "balanced" or "small".
 
     Raises:
         TypeError, ValueError: a name or a value cannot be stored.

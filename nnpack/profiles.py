@@ -9,7 +9,9 @@ from typing import Final
 import numpy as np
 
 from nnpack.abc import AnyCodec, Transform
+from nnpack.codecs.huffman import code_lengths
 from nnpack.codecs.lz4 import Lz4
+from nnpack.codecs.rans import Rans
 from nnpack.codecs.raw import Raw
 from nnpack.codecs.zstd import WEIGHTS, Zstd
 from nnpack.dtypes import Array, DType
@@ -17,9 +19,9 @@ from nnpack.limits import MAX_PLANE_BLOCK
 from nnpack.nodes.dense import Dense
 from nnpack.stream import CELLS, ENTRY, RAW
 from nnpack.transforms import TRANSFORMS
-from nnpack.transforms.pair import Pair
+from nnpack.transforms.control import exceptions
 
-PROFILES: Final = ("raw", "fast", "balanced")
+PROFILES: Final = ("raw", "fast", "balanced", "small")
 BLOCK_LOG2: Final = 18
 """Cells in a block: temporaries stay in the second-level cache."""
 LARGE_BLOCK_LOG2: Final = 20
@@ -32,6 +34,19 @@ PAYS: Final = 0.98
 """A codec that does not save this much costs more time than it is worth."""
 PAYS_FAST: Final = 0.9
 """As `PAYS`, where speed is what counts."""
+PAYS_SMALL: Final = 0.999
+"""As `PAYS`, where size is."""
+SMALL_SAMPLE_CELLS: Final = 1 << 13
+"""As `SAMPLE_CELLS`, where time is no matter."""
+LEVEL: Final = 19
+"""Of zstd, where time is no matter."""
+TABLE: Final = 150
+"""Bytes that a frame of zstd spends on its head and table at most, about."""
+MANY_CELLS: Final = 1 << 22
+"""Cells from which rans has enough lanes in all blocks together to be decoded in good time."""
+LANES_LOG2: Final = 6
+PAYS_RANS: Final = 0.996
+"""rans is several times slower than Huffman codes."""
 FEW_CELLS: Final = 256
 """Cells below which exponents are not looked at alone."""
 UNEVEN: Final = 1.25
@@ -40,7 +55,7 @@ SMALL_LEAF: Final = 64
 """Bytes below which no codec is tried."""
 NOISE: Final = 7.8
 """Bits of entropy a byte above which no codec is tried."""
-BYTES, DELTA, PAIR, FLOAT = 1, 2, 3, 4
+BYTES, DELTA, PAIR, FLOAT, FLOAT5 = 1, 2, 3, 4, 5
 EXPONENTS: Final = ("bfloat16", "float32")
 NIBBLES: Final = 16
 FEW_EXPONENTS: Final = 4.0
@@ -85,7 +100,8 @@ def choose(profile: str, leaf: Dense, *, text: bool = False) -> Plan:
         text: whether the cells are bytes with repeated passages (JSON, blobs, directory).
     """
     if text and profile != "raw" and leaf.nbytes >= SMALL_LEAF:
-        return Plan(TRANSFORMS[CELLS], (Zstd(),), LARGE_BLOCK_LOG2)
+        codec = Zstd(LEVEL) if profile == "small" else Zstd()
+        return Plan(TRANSFORMS[CELLS], (codec,), LARGE_BLOCK_LOG2)
     return _choose(profile, leaf)[0]
 
 
@@ -100,25 +116,28 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float]:
     plain = raw_plan(dtype, leaf.size)
     if profile == "raw" or leaf.nbytes < SMALL_LEAF:
         return plain, float(leaf.nbytes)
-    sample = _sample(leaf, 1 << plain.log2)
-    usual = _usual(profile, sample, leaf, plain.log2)
+    small = profile == "small"
+    sample = _sample(leaf, 1 << plain.log2, SMALL_SAMPLE_CELLS if small else SAMPLE_CELLS)
+    usual = None if small else _usual(profile, sample, leaf, plain.log2)
     if usual is not None:
         return usual
+    pays = PAYS_SMALL if small else PAYS
     blocks = -(-leaf.size >> plain.log2)
     scale = leaf.size / len(sample)
     best = plain
     cost = leaf.size * dtype.bits / 8
-    for transform in _candidates(dtype, len(sample)):
+    for transform in _candidates(profile, dtype, len(sample)):
         tried = _tried(transform, sample, leaf, plain.log2)
         if tried is None:
             continue
         parameter, planes = tried
-        picked = [_pick_codec(profile, plane) for plane in planes]
+        many = leaf.size >= MANY_CELLS
+        picked = [_smallest(plane, many) if small else _pick(profile, plane) for plane in planes]
         total = scale * sum(size for _, size in picked) + blocks * ENTRY * (len(planes) - 1)
         if transform.forms > 1:  # its first plane is raw, and as long in every block
             picked.insert(0, (Raw(), 0.0))
             total += blocks * (ENTRY + transform.plane_lengths(0, dtype, parameter)[0])
-        if total < PAYS * cost:
+        if total < pays * cost:
             codecs = tuple(codec for codec, _ in picked)
             best, cost = Plan(transform, codecs, plain.log2, parameter), total
         if transform.id == PAIR and picked[-1][0].id == RAW:
@@ -193,22 +212,49 @@ def _tried(
     control, *others = planes
     if not most:
         return 0, others
-    found = Pair.exceptions(control)
+    found = exceptions(control)
     parameter = None if found is None else _room(found, leaf, len(sample), log2)
     return None if parameter is None else (parameter, others)
 
 
-def _candidates(dtype: DType, cells: int) -> list[Transform]:
+def _candidates(profile: str, dtype: DType, cells: int) -> list[Transform]:
     """Return the transforms that are worth a try, the fastest first; fewer for a few cells."""
     if dtype.packed:
-        return [TRANSFORMS[CELLS]]
-    keys = (PAIR, CELLS) if dtype.bits == 8 else (PAIR, BYTES, DELTA, FLOAT, CELLS)
-    if cells < SAMPLE_CELLS and dtype.name in EXPONENTS:
+        keys: tuple[int, ...] = (CELLS,) if profile == "fast" else (CELLS, BYTES)
+    elif profile == "small":
+        keys = (FLOAT5, PAIR, BYTES, DELTA, FLOAT, CELLS)
+    elif dtype.bits == 8:
+        keys = (PAIR, CELLS)
+    elif cells < SAMPLE_CELLS and dtype.name in EXPONENTS:
         keys = (PAIR, BYTES)
+    else:
+        keys = (PAIR, BYTES, DELTA, FLOAT, CELLS)
     return [TRANSFORMS[key] for key in keys if TRANSFORMS[key].accepts(dtype)]
 
 
-def _pick_codec(profile: str, plane: Array) -> tuple[AnyCodec, float]:
+def _smallest(plane: Array, many: bool) -> tuple[AnyCodec, float]:
+    """Return the codec that makes least of a sample of a plane, and how much.
+
+    Args:
+        plane: bytes.
+        many: whether the leaf has so many cells that rans is an option.
+    """
+    size = plane.nbytes
+    if not size:
+        return Raw(), 0.0
+    counts = np.bincount(plane, minlength=256)
+    found = counts[counts > 0]
+    table = len(found) / 2
+    codes = float(found @ np.array(code_lengths(found.tolist()))) / 8 + table
+    tried: list[tuple[AnyCodec, float]] = [(Raw(), float(size))]
+    tried += [(Zstd(WEIGHTS), _with_weights(plane, codes))]
+    tried += [(Zstd(LEVEL), float(len(Zstd(LEVEL).encode(plane.data))))]
+    best, cost = min(tried, key=lambda option: option[1])
+    rans = _bits_of(counts) / 8 + table
+    return (Rans(LANES_LOG2), rans) if many and rans < PAYS_RANS * cost else (best, cost)
+
+
+def _pick(profile: str, plane: Array) -> tuple[AnyCodec, float]:
     """Return the codec that a profile has for a plane, and the bytes that it makes of a sample."""
     size = plane.nbytes
     if not size:
@@ -219,10 +265,19 @@ def _pick_codec(profile: str, plane: Array) -> tuple[AnyCodec, float]:
     entropy = float(size) if size < SAMPLE_CELLS else _entropy(plane)
     if size >= SAMPLE_CELLS and entropy > NOISE / 8 * size:
         return Raw(), float(size)
-    # The library finds long runs even where it is told not to search, hence the smaller.
-    weights = min(entropy, len(Zstd(WEIGHTS).encode(plane.data)))
+    weights = _with_weights(plane, entropy)
     matches = len(Zstd().encode(plane.data))
     return (Zstd(), float(matches)) if matches < PAYS * weights else (Zstd(WEIGHTS), weights)
+
+
+def _with_weights(plane: Array, entropy: float) -> float:
+    """Return the bytes that zstd's Huffman codes need for a sample, if its table cost nothing.
+
+    The library finds matches even where it is told not to search: long runs that help, and in
+    planes of few symbols short ones that do harm.
+    """
+    coded = len(Zstd(WEIGHTS).encode(plane.data))
+    return float(coded) if coded < entropy else max(entropy, coded - TABLE)
 
 
 def _entropy(plane: Array) -> float:
@@ -247,15 +302,15 @@ def _bits_of(counts: Array) -> float:
     return float(total * math.log2(total) - found @ np.log2(found))
 
 
-def _sample(leaf: Dense, block: int) -> Array:
+def _sample(leaf: Dense, block: int, cells: int) -> Array:
     """Return the beginnings of a few blocks, or pieces of the only one."""
-    step = max(SAMPLE_CELLS, block if leaf.size > SAMPLES * block else -(-leaf.size // SAMPLES))
+    step = max(cells, block if leaf.size > SAMPLES * block else -(-leaf.size // SAMPLES))
     starts = range(0, leaf.size, step)
     picks = sorted({len(starts) * i // SAMPLES for i in range(SAMPLES)})
-    ranges = [(starts[i], min(starts[i] + SAMPLE_CELLS, leaf.size)) for i in picks]
+    ranges = [(starts[i], min(starts[i] + cells, leaf.size)) for i in picks]
     if leaf.in_memory:
-        cells = leaf.array.reshape(-1)
-        return np.concatenate([cells[start:stop] for start, stop in ranges])
+        flat = leaf.array.reshape(-1)
+        return np.concatenate([flat[start:stop] for start, stop in ranges])
     out = np.empty(sum(stop - start for start, stop in ranges), leaf.cell.numpy)
     at = 0
     for start, stop in ranges:

@@ -1,4 +1,4 @@
-"""Arrays that say little: one value everywhere, or a few distinct ones; told as what they are."""
+"""Arrays that say little, told as what they are: one value, a few distinct ones, or mostly one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from nnpack.abc import PIECE, Fill, Node, read_range
 from nnpack.dtypes import Array, named
 from nnpack.nodes.codebook import Codebook
 from nnpack.nodes.constant import Constant
+from nnpack.nodes.csr import Csr, narrow
 from nnpack.nodes.dense import Dense
 from nnpack.profiles import estimate
 
@@ -23,31 +24,107 @@ HEADS: Final = 100
 """Bytes of the heads of a codebook's parts."""
 PAYS: Final = 0.97
 """A codebook that does not save this much is not worth another kind."""
+NARROW: Final = 2
+"""Bytes of cells whose bit patterns are few enough to be looked up in an array of all."""
+MANY: Final = 1 << 12
+"""Cells below which places are not told apart from cells."""
+SHARE: Final = 0.3
+"""Of the commonest cell among the first, from which the places of the others may be smaller."""
+FILLED: Final = 64
+"""Cells that a row of a csr stores, about, so that their number costs little."""
+PAYS_CSR: Final = 0.92
+"""As `PAYS`, since elements have to be put in their places."""
 WORD: Final = 8
 """Bytes of the widest cells that are compared as one number."""
 
 
 def simplify(profile: str, leaf: Dense) -> Node:
-    """Return a constant or a codebook with the same bits where that is smaller, or the leaf."""
+    """Return a constant, codebook or csr with the same bits where that is smaller, or the leaf."""
     if leaf.size < SMALL or leaf.cell.packed or leaf.cell.itemsize > WORD:
         return leaf
+    glance = _glance(leaf)
+    table, often = _count(glance)
     most = max(1, min(256 if leaf.cell.itemsize > 1 else 16, leaf.size // LONG))
-    table = _glance(leaf)
-    if len(table) > most:
-        return leaf
-    found = _distinct(leaf, table, most)
-    if found is None:
-        return leaf
-    if len(found) == 1:
+    found = _distinct(leaf, table, most) if len(table) <= most else None
+    if found is not None and len(found) == 1:
         return Constant(found.view(leaf.cell.numpy), leaf.shape, leaf.dtype)
-    width = next(bits for bits in (1, 2, 4, 8) if len(found) <= 1 << bits)
-    source = _Indices(leaf, found)
-    indices = Dense.of_source(source, leaf.shape, named(f"uint{width}"))
-    codebook = estimate(profile, indices) + found.nbytes + HEADS
-    if codebook > PAYS * estimate(profile, leaf):
+    share = often.max() / len(glance)
+    sparse = profile != "fast" and leaf.size >= MANY and share > SHARE
+    if found is None and not sparse:
         return leaf
+    best: Node = leaf
+    cost = estimate(profile, leaf)
+    if found is not None:
+        codebook, size = _codebook(profile, leaf, found)
+        if size < PAYS * cost:
+            best, cost = codebook, size
+    if sparse:
+        best = _csr(profile, leaf, table[often.argmax()], 1 - share, PAYS_CSR * cost) or best
+    return best
+
+
+def _codebook(profile: str, leaf: Dense, found: Array) -> tuple[Codebook, float]:
+    """Return a leaf told by indices into its distinct bit patterns, and what it takes."""
+    width = next(bits for bits in (1, 2, 4, 8) if len(found) <= 1 << bits)
+    indices = Dense.of_source(_Indices(leaf, found), leaf.shape, named(f"uint{width}"))
     shape = (*[1] * len(leaf.shape), len(found))
-    return Codebook(Dense(found.view(leaf.cell.numpy).reshape(shape), leaf.dtype), indices)
+    node = Codebook(Dense(found.view(leaf.cell.numpy).reshape(shape), leaf.dtype), indices)
+    return node, _size(profile, node)
+
+
+def _csr(profile: str, leaf: Dense, fill: np.generic, share: float, most: float) -> Csr | None:
+    """Return a leaf told by the places of what is not the fill; None if it takes more than `most`.
+
+    Args:
+        profile: whose sizes count.
+        leaf: the cells.
+        fill: the commonest bit pattern.
+        share: of the others, about.
+        most: bytes.
+    """
+    last = max(leaf.shape[-1], 1) if leaf.shape else 1
+    row = last * max(1, -(-int(FILLED / max(share, 1 / leaf.size)) // last))
+    for size in sorted({min(leaf.size, PIECE), leaf.size}):
+        node = _with_values(profile, _sparse(leaf, fill, row, size))
+        if _size(profile, node) * leaf.size > most * size:
+            return None
+    return node
+
+
+def _with_values(profile: str, node: Csr) -> Csr:
+    """Return a csr whose values are told as what they are, too."""
+    values = simplify(profile, node.values) if isinstance(node.values, Dense) else node.values
+    return node.replace_parts(lambda part: values if part is node.values else part)
+
+
+def _size(profile: str, node: Node) -> float:
+    """Return the bytes that a tree takes, about, besides its root's head."""
+    if isinstance(node, Dense):
+        return estimate(profile, node)
+    return HEADS + sum(_size(profile, part) for _, part in node.parts())
+
+
+def _sparse(leaf: Dense, fill: np.generic, row: int, size: int) -> Csr:
+    """Return the first cells of a leaf as a csr of rows of so many cells."""
+    counts = np.zeros(-(-size // row), np.int64)
+    gaps: list[Array] = []
+    values: list[Array] = []
+    last = -1
+    for start in range(0, size, PIECE):
+        bits = _bits(leaf, start, min(start + PIECE, size))
+        stored = np.flatnonzero(bits != fill)
+        places = stored + start
+        rows = places // row
+        counts += np.bincount(rows, minlength=len(counts))
+        before = np.concatenate([[last], places[:-1]])[: len(places)]
+        gap = places - np.maximum(before + 1, rows * row)
+        gaps.append(gap.astype(np.uint32))
+        values.append(bits[stored])
+        last = int(places[-1]) if len(places) else last
+    shape = leaf.shape if size == leaf.size else (size,)
+    cells = Dense(np.concatenate(values).view(leaf.cell.numpy), leaf.dtype)
+    return Csr(narrow(counts), narrow(np.concatenate(gaps)), cells, shape,
+               np.array([fill]).view(leaf.cell.numpy)[0], row)  # fmt: skip
 
 
 def _distinct(leaf: Dense, table: Array, most: int) -> Array | None:
@@ -56,7 +133,7 @@ def _distinct(leaf: Dense, table: Array, most: int) -> Array | None:
         bits = _bits(leaf, start, min(start + PIECE, leaf.size))
         new = bits[_lookup(table, bits)[1]]
         if len(new):
-            table = _ascending(np.concatenate([table, new]))
+            table = _count(np.concatenate([table, new]))[0]
             if len(table) > most:
                 return None
     return table
@@ -66,24 +143,30 @@ def _lookup(table: Array, bits: Array) -> tuple[Array, Array]:
     """Return where bit patterns stand in a sorted table, and which do not."""
     if len(table) == 1:
         return np.zeros(len(bits), np.intp), bits != table[0]
-    places = np.minimum(np.searchsorted(table, bits), len(table) - 1)
-    return places, table[places] != bits
+    if bits.itemsize <= NARROW:
+        places = np.full(1 << 8 * bits.itemsize, -1, np.int16)
+        places[table] = np.arange(len(table))
+        found = places[bits]
+        return found, found < 0
+    found = np.minimum(np.searchsorted(table, bits), len(table) - 1)
+    return found, table[found] != bits
 
 
 def _glance(leaf: Dense) -> Array:
-    """Return the bit patterns, ascending, of cells side by side at the start and in the middle."""
+    """Return the bit patterns of cells side by side, at the start and in the middle."""
     starts = (0, leaf.size // 2) if leaf.in_memory else (0,)  # slicing may be slow
     few = [_bits(leaf, at, min(at + GLANCE // 2, leaf.size)) for at in starts]
-    return _ascending(np.concatenate(few))
+    return np.concatenate(few)
 
 
-def _ascending(bits: Array) -> Array:
-    """Return what `numpy.unique` does, which needs several times as long for a few."""
-    bits.sort()
-    new = np.empty(len(bits), np.bool_)
-    new[0] = True
-    np.not_equal(bits[1:], bits[:-1], new[1:])
-    return bits[new]
+def _count(bits: Array) -> tuple[Array, Array]:
+    """Return the distinct bit patterns, ascending, and how often each occurs.
+
+    As `numpy.unique` does, which needs several times as long for a few.
+    """
+    bits = np.sort(bits)
+    ends = np.flatnonzero(np.append(bits[1:] != bits[:-1], True))
+    return bits[ends], np.diff(ends, prepend=-1)
 
 
 def _bits(leaf: Dense, start: int, stop: int) -> Array:

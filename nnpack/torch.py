@@ -66,7 +66,7 @@ def save_file(
             sparse CSR matrices are stored as `nnpack.Csr`.
         path: of the file; an existing one is replaced.
         metadata: a JSON object.
-        profile: "raw", "fast" or "balanced".
+        profile: "raw", "fast", "balanced" or "small".
 
     Raises:
         TypeError: a tensor's type or layout cannot be stored.

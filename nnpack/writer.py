@@ -66,7 +66,7 @@ class Writer:
 
     Args:
         target: a path, or any object with `write` (a pipe, a socket's file, BytesIO).
-        profile: "raw" (mappable, canonical), "fast" or "balanced" (smaller).
+        profile: "raw" (mappable, canonical), "fast", "balanced" (smaller) or "small" (slower).
         digests: write SHA-256 digests, so that `root` authenticates every part of the file.
         alignment: of raw tensors in the file, a power of two from 8 to 65536; 64 by default,
             8 for tensors under 4 KiB.

@@ -106,7 +106,7 @@ def real(*args, **options):
         (
             Exit.USAGE,
             ["convert", "a.npz", "x.nnpk", "--profile", "tiny"],
-            "'raw', 'fast', 'balanced'",
+            "'raw', 'fast', 'balanced', 'small'",
         ),
         (Exit.USAGE, ["convert", "a.npz", "x.nnpk", "--include", "W"], "there are 'w', 'b'"),
         (Exit.USAGE, ["convert", "a.npz", "x.nnpk", "--exclude", "?"], "exclude='?' leaves no"),
@@ -460,7 +460,7 @@ def test_a_link_into_no_folder_names_the_folder(folder):
 def test_the_profiles_are_offered(folder):
     assert cli.PROFILES == profiles.PROFILES
     text = " ".join(run("convert", "--help").output.split())
-    assert "[raw|fast|balanced]" in text
+    assert "[raw|fast|balanced|small]" in text
     assert "C order, little-endian and uncompressed" in text
 
 

@@ -22,7 +22,7 @@ LITTLE = {
     "minus zeros": (-np.zeros(1000), "constant"),
     "a NaN with a payload": (np.repeat(NAN, 999), "constant"),
     "complex": (np.full(100, 1 - 2j, np.complex128), "dense"),
-    "both zeros": (np.where(WEIGHTS > 0, 0.0, -0.0).astype(np.float32), "dense"),
+    "both zeros": (np.where(WEIGHTS > 0, 0.0, -0.0).astype(np.float32), "codebook"),
     "ternary": (np.sign(WEIGHTS).astype(np.int8) * (np.abs(WEIGHTS) > 1.5), "codebook"),
     "integers in floats": (np.rint(WEIGHTS * 30).astype(np.float32), "codebook"),
     "dequantized": ((np.rint(WEIGHTS * 20) * np.float32(0.037)).astype(np.float16), "codebook"),
@@ -293,3 +293,87 @@ def test_a_lazy_array_that_changes_is_refused():
     array = np.repeat(np.arange(40, dtype=np.float64), 1000)
     with pytest.raises(ValueError, match="gave other elements the second time"):
         testing.file_of({"w": Forgetful(array)})
+
+
+def stored(array, profile="balanced"):
+    """Return the bytes that a tensor takes, and its value; its elements are as they were."""
+    with nnpack.open(nnpack.save({"w": array}, profile=profile)) as file:
+        tensor = file["w"]
+        assert testing.same_bits(tensor.read(), array)
+        assert testing.same_bits(tensor[3:70], array[3:70])
+        return tensor.stored_nbytes, tensor.value()
+
+
+@pytest.mark.parametrize("profile", ["balanced", "small"])
+@pytest.mark.parametrize("kept", [0.01, 0.1, 0.3])
+def test_what_is_mostly_one_value_is_a_csr(kept, profile):
+    rng = np.random.default_rng(3)
+    for fill in (np.float32(0), np.float32(-0.0), np.float32("nan")):
+        array = np.full((600, 500), fill)
+        places = rng.random(array.shape) < kept
+        array[places] = rng.standard_normal(np.count_nonzero(places))
+        size, value = stored(array, profile)
+        assert isinstance(value, nnpack.Csr)
+        assert testing.same_bits(value.fill, np.full(1, fill))
+        share = np.array([kept, 1 - kept])
+        positions = -(share * np.log2(share)).sum() / 8 * array.size
+        values = 4 * np.count_nonzero(places)
+        assert size < 0.85 * values + 1.12 * positions + 700
+
+
+def test_a_csr_of_few_values_has_a_codebook():
+    rng = np.random.default_rng(4)
+    array = np.where(rng.random((900, 400)) < 0.1, rng.integers(1, 30, (900, 400)) / 8, 0)
+    _, value = stored(array.astype(np.float32))
+    assert isinstance(value, nnpack.Csr)
+    assert isinstance(value.values, nnpack.Codebook)
+    other = np.where(array, 0.5, 0).astype(np.float16)
+    _, value = stored(other)
+    assert isinstance(value.values, nnpack.Constant)
+
+
+def test_a_csr_has_rows_that_store_enough():
+    rng = np.random.default_rng(5)
+    kernels = np.where(rng.random((500, 40, 3, 3)) < 0.1, 1.5, 0) * rng.standard_normal(1)
+    kernels = (kernels * rng.integers(1, 9000, kernels.shape)).astype(np.float32)
+    _, value = stored(kernels)
+    assert value.row_length % 3 == 0
+    assert 200 < value.row_length < 2000
+    assert value.counts.size < 1000
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
+def test_ternary_weights_reach_their_entropy(share):
+    rng = np.random.default_rng(6)
+    rest = (1 - share) / 2
+    array = rng.choice(np.array([-1, 0, 1], np.int8), (1000, 700), p=[rest, share, rest])
+    entropy = -(share * np.log2(share) + 2 * rest * np.log2(rest)) / 8 * array.size
+    for profile in ("balanced", "small"):
+        size, _ = stored(array, profile)
+        assert size < 1.06 * entropy
+
+
+def test_lazy_arrays_become_csr_too(tmp_path):
+    rng = np.random.default_rng(8)
+    array = np.where(rng.random((700, 900)) < 0.05, rng.standard_normal((700, 900)), 0)
+
+    class Lazy:
+        shape, dtype = array.shape, array.dtype
+
+        def __getitem__(self, key):
+            return array[key]
+
+    with nnpack.Writer(tmp_path / "m.nnpk") as writer:
+        writer.add("w", Lazy())
+    with nnpack.open(tmp_path / "m.nnpk") as file:
+        assert file["w"].kind == "csr"
+        assert testing.same_bits(file["w"].read(), array)
+
+
+def test_what_is_dense_is_no_csr():
+    array = np.random.default_rng(9).integers(0, 2, (300, 300)).astype(np.float32)
+    array[:, ::2] = np.random.default_rng(9).standard_normal((300, 150))
+    assert isinstance(stored(array, "fast")[1], nnpack.Dense)
+    noise = np.random.default_rng(9).integers(0, 256, (300, 300), np.uint8)
+    noise[:2] = 7  # the first look sees one value
+    assert isinstance(stored(noise)[1], nnpack.Dense)

@@ -236,8 +236,8 @@ def planes_of_ones(transform=PAIR):
     x = np.ones(128, np.float32)
     x[3] = 2.0**-100
     planes = [plane.copy() for plane in transform.split(x.astype(dtype.numpy), dtype, 1)]
-    base, place = (112, 6) if transform is PAIR else (96, 3)
-    exponent = 27 if transform is PAIR else (27 - 96) % 256
+    base, place = (112, 6) if transform is PAIR else (64, 3)
+    exponent = 27 if transform is PAIR else (27 - 64) % 256
     assert planes[0].tolist() == [0, base, 1, 0, place, 0, *[0] * 6, exponent, 0, 0, 0]
     return planes
 

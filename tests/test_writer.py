@@ -98,7 +98,7 @@ def wide(parts):
 
 
 ERRORS = {
-    "profile": (lambda: opened(profile="small"), ValueError, r"no profile 'small'; there are raw, fast, balanced"),
+    "profile": (lambda: opened(profile="tiny"), ValueError, r"no profile 'tiny'; there are raw, fast, balanced, small"),
     "alignment": (lambda: opened(alignment=48), ValueError, r"a power of two from 8 to 65536, not 48"),
     "alignment below": (lambda: opened(alignment=4), ValueError, r"not 4"),
     "alignment above": (lambda: opened(alignment=1 << 17), ValueError, r"not 131072"),
@@ -611,7 +611,7 @@ CHOICES = {
     "small integers": (NOISE // 8, 3),
     "noise": (NOISE, 0),
     "narrow": (nnpack.Dense(NOISE // 128, "uint1"), 0),
-    "narrow runs": (nnpack.Dense((RUNS % 2).astype(np.uint8), "uint3"), 0),
+    "narrow runs": (nnpack.Dense((RUNS % 2).astype(np.uint8), "uint3"), 1),
     "short": (np.zeros(63, np.uint8), 0),
     "many blocks": (np.arange(3 << 20).astype(np.uint16), 2),
 }

@@ -190,7 +190,7 @@ class Csr(Node):
         counts = np.bincount(row, minlength=rows).astype(np.int64)
         gaps = column.copy()
         gaps[1:] -= np.where(row[1:] == row[:-1], column[:-1] + 1, 0)
-        return cls(_narrow(counts), _narrow(gaps), values, shape, fill, row_length)
+        return cls(narrow(counts), narrow(gaps), values, shape, fill, row_length)
 
     def parameters(self) -> bytes:
         """Row length and fill cell."""
@@ -502,7 +502,7 @@ def _places(what: str, given: Any) -> Array:
     return array.astype(np.int64)
 
 
-def _narrow(numbers: Array) -> Array:
+def narrow(numbers: Array) -> Array:
     """Return non-negative integers in the smallest type of 8, 16 or 32 bits."""
     top = int(numbers.max()) if numbers.size else 0
     if top >= 1 << POSITION_BITS:
