@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from nnpack.abc import PIECE, Fill, Node, read_range
+from nnpack.codecs.zstd import Zstd
 from nnpack.dtypes import Array, named
 from nnpack.nodes.codebook import Codebook
 from nnpack.nodes.constant import Constant
@@ -38,8 +39,14 @@ WORD: Final = 8
 """Bytes of the widest cells that are compared as one number."""
 
 
-def simplify(profile: str, leaf: Dense) -> Node:
-    """Return a constant, codebook or csr with the same bits where that is smaller, or the leaf."""
+def simplify(profile: str, leaf: Dense, *, csr: bool = True) -> Node:
+    """Return a constant, codebook or csr with the same bits where that is smaller, or the leaf.
+
+    Args:
+        profile: whose sizes count.
+        leaf: the cells.
+        csr: whether it may become one, as the values of a csr may not.
+    """
     if leaf.size < SMALL or leaf.cell.packed or leaf.cell.itemsize > WORD:
         return leaf
     glance = _glance(leaf)
@@ -49,8 +56,8 @@ def simplify(profile: str, leaf: Dense) -> Node:
     if found is not None and len(found) == 1:
         return Constant(found.view(leaf.cell.numpy), leaf.shape, leaf.dtype)
     share = often.max() / len(glance)
-    sparse = profile != "fast" and leaf.size >= MANY and share > SHARE
-    if found is None and not sparse:
+    csr = csr and profile != "fast" and leaf.size >= MANY and share > SHARE
+    if found is None and not csr:
         return leaf
     best: Node = leaf
     cost = estimate(profile, leaf)
@@ -58,8 +65,9 @@ def simplify(profile: str, leaf: Dense) -> Node:
         codebook, size = _codebook(profile, leaf, found)
         if size < PAYS * cost:
             best, cost = codebook, size
-    if sparse:
-        best = _csr(profile, leaf, table[often.argmax()], 1 - share, PAYS_CSR * cost) or best
+    if csr:
+        cost = PAYS_CSR * min(cost, _repeated(leaf))
+        best = _csr(profile, leaf, table[often.argmax()], 1 - share, cost) or best
     return best
 
 
@@ -91,9 +99,20 @@ def _csr(profile: str, leaf: Dense, fill: np.generic, share: float, most: float)
     return node
 
 
+def _repeated(leaf: Dense) -> float:
+    """Return the bytes that a leaf takes, about, if its long runs and repeated passages are found.
+
+    A sample of short pieces shows too little of these.
+    """
+    start = _bits(leaf, 0, min(leaf.size, PIECE))
+    return len(Zstd().encode(start.view(np.uint8).data)) * leaf.size / len(start)
+
+
 def _with_values(profile: str, node: Csr) -> Csr:
     """Return a csr whose values are told as what they are, too."""
-    values = simplify(profile, node.values) if isinstance(node.values, Dense) else node.values
+    values = node.values
+    if isinstance(values, Dense):
+        values = simplify(profile, values, csr=False)
     return node.replace_parts(lambda part: values if part is node.values else part)
 
 
