@@ -35,6 +35,8 @@ FILLED: Final = 64
 """Cells that a row of a csr stores, about, so that their number costs little."""
 PAYS_CSR: Final = 0.92
 """As `PAYS`, since elements have to be put in their places."""
+HELD: Final = 1 << 28
+"""Bytes of gaps and values that are held while a csr is made; an array with more stays dense."""
 WORD: Final = 8
 """Bytes of the widest cells that are compared as one number."""
 
@@ -93,8 +95,9 @@ def _csr(profile: str, leaf: Dense, fill: np.generic, share: float, most: float)
     last = max(leaf.shape[-1], 1) if leaf.shape else 1
     row = last * max(1, -(-int(FILLED / max(share, 1 / leaf.size)) // last))
     for size in sorted({min(leaf.size, PIECE), leaf.size}):
-        node = _with_values(profile, _sparse(leaf, fill, row, size))
-        if _size(profile, node) * leaf.size > most * size:
+        plain = _sparse(leaf, fill, row, size)
+        node = plain and _with_values(profile, plain)
+        if node is None or _size(profile, node) * leaf.size > most * size:
             return None
     return node
 
@@ -123,13 +126,15 @@ def _size(profile: str, node: Node) -> float:
     return HEADS + sum(_size(profile, part) for _, part in node.parts())
 
 
-def _sparse(leaf: Dense, fill: np.generic, row: int, size: int) -> Csr:
-    """Return the first cells of a leaf as a csr of rows of so many cells."""
+def _sparse(leaf: Dense, fill: np.generic, row: int, size: int) -> Csr | None:
+    """Return the first cells of a leaf as a csr of rows of so many cells; None if it is large."""
     counts = np.zeros(-(-size // row), np.int64)
     gaps: list[Array] = []
     values: list[Array] = []
-    last = -1
+    last, held = -1, 0
     for start in range(0, size, PIECE):
+        if held > HELD:
+            return None
         bits = _bits(leaf, start, min(start + PIECE, size))
         stored = np.flatnonzero(bits != fill)
         places = stored + start
@@ -139,6 +144,7 @@ def _sparse(leaf: Dense, fill: np.generic, row: int, size: int) -> Csr:
         gap = places - np.maximum(before + 1, rows * row)
         gaps.append(gap.astype(np.uint32))
         values.append(bits[stored])
+        held += gaps[-1].nbytes + values[-1].nbytes
         last = int(places[-1]) if len(places) else last
     shape = leaf.shape if size == leaf.size else (size,)
     cells = Dense(np.concatenate(values).view(leaf.cell.numpy), leaf.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import nnpack
-from nnpack import kept, testing
+from nnpack import kept, simplify, testing
 from nnpack.convert import convert
 
 RNG = np.random.default_rng(5)
@@ -377,3 +377,10 @@ def test_what_is_dense_is_no_csr():
     noise = np.random.default_rng(9).integers(0, 256, (300, 300), np.uint8)
     noise[:2] = 7  # the first look sees one value
     assert isinstance(stored(noise)[1], nnpack.Dense)
+
+
+def test_a_csr_that_would_need_much_memory_is_none(monkeypatch):
+    array = np.where(np.random.default_rng(1).random((1000, 600)) < 0.1, np.float32(2.5), 0)
+    assert isinstance(stored(array)[1], nnpack.Csr)
+    monkeypatch.setattr(simplify, "HELD", 1 << 10)
+    assert not isinstance(stored(array)[1], nnpack.Csr)
