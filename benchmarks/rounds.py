@@ -36,9 +36,14 @@ def race(
 
 
 def versions(*names: str) -> str:
+    """Return a line that says what was measured, and how."""
+    return f"{packages(*names)}; medians of {ROUNDS} interleaved rounds"
+
+
+def packages(*names: str) -> str:
     """Return a line that says what was measured."""
     found = ", ".join(f"{name} {version(name)}" for name in names)
-    return f"Python {platform.python_version()}, {found}; medians of {ROUNDS} interleaved rounds"
+    return f"Python {platform.python_version()}, {found}"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
