@@ -1,79 +1,165 @@
-"""Peak anonymous memory of `nnpack convert` on one tensor of 2 GB, above that after import.
+"""Peak anonymous memory of encoding, decoding and converting one large tensor.
 
-Run as `python benchmarks/memory.py [GIGABYTES]`; needs the extra `bench` and three times as much
-in the temporary folder. Linux only: it reads /proc.
+Run as `python benchmarks/memory.py [GIGABYTES]`, of float32, by default 1; needs the extra `bench`
+and three times as much in the temporary folder. Linux only: it reads /proc. Each task has a
+process of its own; what was in use before it is not counted, which is the interpreter, numpy,
+nnpack and the array that is decoded into. What is encoded or converted is read piece by piece.
 """
 
 from __future__ import annotations
 
-import json
-import struct
-import subprocess
+import multiprocessing
 import sys
 import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
-from rounds import table
+import zstandard  # noqa: F401 - not to be counted
+from lazy import Weights, write_safetensors
+from rounds import packages, table
 
 import nnpack
+import nnpack.convert.nnpk
+import nnpack.convert.safetensors
+from nnpack.codecs.rans import Rans
+from nnpack.nodes.dense import Dense
+from nnpack.profiles import Plan, choose
+from nnpack.testing import PlannedWriter
 
-CHILD = """
-import sys, threading, time
-import numpy, nnpack.convert, nnpack.reader, nnpack.writer, zstandard
-def anonymous():
-    lines = open("/proc/self/status").read().split("\\n")
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
-before, peak, done = anonymous(), [0], threading.Event()
-def watch():
-    while not done.wait(0.002):
-        peak[0] = max(peak[0], anonymous())
-watcher = threading.Thread(target=watch)
-watcher.start()
-nnpack.convert.convert(sys.argv[1], sys.argv[2], profile=sys.argv[3])
-done.set()
-watcher.join()
-print(peak[0] - before)
-"""
+RANS: Final = "balanced, rans for zstd"
+PLANS: Final = ("raw", "fast", "balanced", RANS)
+THREADS: Final = (1, 2)
+A_THREAD: Final = 16 << 20
+"""Bytes that a thread should do with."""
+Task = Callable[[], object]
 
 
 def main() -> None:
-    """Print the table."""
-    gigabytes = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
-    rows = []
+    """Print the tables."""
+    nbytes = 1e9 * (float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)
+    print(packages("nnpack-format", "numpy", "zstandard"))
     with tempfile.TemporaryDirectory() as folder:
-        source, packed, back = (
-            Path(folder, name) for name in ("a.safetensors", "b.nnpk", "c.safetensors")
+        head = ("task", "plans", "threads", "tensor, MB", "payload, MB", "peak, MB", "goal, MB")
+        print(table(head, coding(Path(folder), nbytes)), "\n")
+        head = ("conversion", "payload, MB", "peak, MB")
+        print(table(head, converting(Path(folder), nbytes)))
+
+
+def coding(folder: Path, nbytes: float) -> list[tuple[str, ...]]:
+    """Return the rows of encoding a tensor, one whose payload stays in memory too, and decoding."""
+    rows = []
+    for size in (nbytes, nbytes / 4):
+        for plans in PLANS:
+            path = folder / "w.nnpk"
+            for threads in THREADS:
+                path.unlink(missing_ok=True)
+                peak = peak_of(encode, path, size, plans, threads)
+                with nnpack.open(path) as reader:
+                    payload = reader["w"].stored_nbytes
+                rows.append(_row("encode", plans, threads, size, payload, peak, payload))
+            for threads in THREADS if size == nbytes else ():
+                peak = peak_of(decode, path, threads)
+                rows.append(_row("decode", plans, threads, size, payload, peak, 0))
+            path.unlink()
+    return rows
+
+
+def _row(
+    task: str, plans: str, threads: int, size: float, payload: int, peak: int, goal: int
+) -> tuple[str, ...]:
+    sizes = (size, payload, peak, goal + threads * A_THREAD)
+    return (task, plans, str(threads), *(f"{size / 1e6:.0f}" for size in sizes))
+
+
+def converting(folder: Path, nbytes: float) -> list[tuple[str, ...]]:
+    """Return the rows of `nnpack convert`."""
+    source, packed, back = (folder / name for name in ("a.safetensors", "b.nnpk", "c.safetensors"))
+    write_safetensors(source, Weights(nbytes, "float32"))
+    rows = []
+    for profile in ("raw", "balanced"):
+        packed.unlink(missing_ok=True)
+        peak = peak_of(convert, source, packed, profile)
+        with nnpack.open(packed) as reader:
+            stored = reader["w"].stored_nbytes
+        name = f"safetensors to nnpk, {profile}"
+        rows.append((name, f"{stored / 1e6:.0f}", f"{peak / 1e6:.0f}"))
+    peak = peak_of(convert, packed, back, "raw")
+    rows.append(("nnpk to safetensors", f"{stored / 1e6:.0f}", f"{peak / 1e6:.0f}"))
+    return rows
+
+
+def encode(path: Path, nbytes: float, plans: str, threads: int) -> Task:
+    """Return what writes a file; the weights are at hand before."""
+    weights = Weights(nbytes, "float32")
+
+    def run() -> None:
+        writer = (
+            PlannedWriter(path, with_rans, threads=threads)
+            if plans == RANS
+            else nnpack.Writer(path, profile=plans, threads=threads)
         )
-        _model(source, int(gigabytes * 1e9) // 4)
-        for profile in ("raw", "balanced"):
-            packed.unlink(missing_ok=True)
-            peak = _peak(source, packed, profile)
-            with nnpack.open(packed) as reader:
-                stored = reader["w"].stored_nbytes
-            rows.append(
-                (f"safetensors to nnpk, {profile}", f"{stored / 1e6:.0f}", f"{peak / 1e6:.0f}")
-            )
-        peak = _peak(packed, back, "raw")
-        rows.append(("nnpk to safetensors", f"{stored / 1e6:.0f}", f"{peak / 1e6:.0f}"))
-    print(table(("conversion", "largest encoded section, MB", "peak above import, MB"), rows))
+        with writer:
+            writer.add("w", weights)
+
+    return run
 
 
-def _model(path: Path, cells: int) -> None:
-    """Write a safetensors file of one Gaussian float32 tensor."""
-    head = json.dumps(
-        {"w": {"dtype": "F32", "shape": [cells], "data_offsets": [0, 4 * cells]}}
-    ).encode()
-    rng = np.random.default_rng(0)
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(head)) + head)
-        for start in range(0, cells, 1 << 22):
-            file.write(rng.standard_normal(min(1 << 22, cells - start), np.float32).data)
+def with_rans(leaf: Dense) -> Plan:
+    """Return balanced's plan with another codec of the entropy."""
+    plan = choose("balanced", leaf)
+    return replace(plan, codecs=tuple(Rans() if c.name == "zstd" else c for c in plan.codecs))
 
 
-def _peak(source: Path, target: Path, profile: str) -> int:
-    command = [sys.executable, "-c", CHILD, str(source), str(target), profile]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603
+def decode(path: Path, threads: int) -> Task:
+    """Return what reads a file into an array that is in use already."""
+    with nnpack.open(path) as reader:
+        out = np.ones(reader["w"].shape, np.float32)
+
+    def run() -> None:
+        with nnpack.open(path, threads=threads) as reader:
+            reader["w"].read(out=out)
+
+    return run
+
+
+def convert(source: Path, target: Path, profile: str) -> Task:
+    """Return what converts a file."""
+    return lambda: nnpack.convert.convert(str(source), str(target), profile=profile)
+
+
+def peak_of(prepare: Callable[..., Task], *arguments: object) -> int:
+    """Return the bytes that a task takes at most in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_watch, (prepare, arguments))
+
+
+def _watch(prepare: Callable[..., Task], arguments: tuple[object, ...]) -> int:
+    task = prepare(*arguments)
+    before = peak = _anonymous()
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.002):
+            peak = max(peak, _anonymous())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        task()
+    finally:
+        done.set()
+        watcher.join()
+    return peak - before
+
+
+def _anonymous() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
 if __name__ == "__main__":
