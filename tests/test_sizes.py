@@ -1,0 +1,158 @@
+"""Sizes that are promised: near the entropy of what is stored, and never much above raw."""
+
+import numpy as np
+import pytest
+
+import nnpack
+from nnpack import testing
+from nnpack.codecs.huffman import Huffman
+from nnpack.codecs.rans import Rans
+from nnpack.describe import describe
+from nnpack.dtypes import DTYPES, from_cells, packed_size
+from nnpack.nodes.dense import Dense
+from nnpack.profiles import PROFILES, Plan, choose
+from nnpack.transforms import TRANSFORMS
+
+CELLS = TRANSFORMS[0]
+
+
+def stored(file):
+    """Return the stored bytes of each part of the tensor `w`."""
+    with nnpack.open(file) as reader:
+        (tensor,) = describe(reader)["tensors"]
+    parts = tensor["tree"].get("parts", {"": tensor["tree"]})
+    return {name: part["stored"] for name, part in parts.items()}
+
+
+def bytes_in_rans(leaf):
+    """Plan bytes in rans, the rest as balanced does."""
+    if leaf.cell.itemsize > 1:
+        return choose("balanced", leaf)
+    return Plan(CELLS, (Rans(3 if leaf.size < 1 << 16 else 5),), 18)
+
+
+def order0(symbols):
+    """Return the entropy of bytes, in bytes."""
+    counts = np.bincount(symbols)
+    counts = counts[counts > 0]
+    return float(counts @ np.log2(len(symbols) / counts)) / 8
+
+
+def exponents(size):
+    weights = np.random.default_rng(0).standard_normal(size, np.float32) / 50
+    return (weights.view(np.uint32) >> 23).astype(np.uint8)
+
+
+def sparse(zeros, side=1000, row_length=None):
+    rng = np.random.default_rng(0)
+    there = rng.random((side, side)) >= zeros
+    weights = np.where(there, rng.standard_normal((side, side), np.float32), np.float32(0))
+    return nnpack.Csr.from_numpy(weights, row_length=row_length)
+
+
+class TestPositions:
+    """Random places of a matrix of a million: at least 4.69 bits each at 90 %, 5.73 at 95 %."""
+
+    @pytest.mark.parametrize(("zeros", "most"), [(0.90, 4.94), (0.95, 5.81)])
+    def test_balanced(self, zeros, most):
+        value = sparse(zeros, row_length=1_000_000)
+        parts = stored(testing.file_of({"w": value}))
+        assert 8 * (parts["gaps"] + parts["counts"]) <= most * value.values.size
+
+    @pytest.mark.parametrize(("zeros", "most"), [(0.90, 4.80), (0.95, 5.87)])
+    def test_rans(self, zeros, most):
+        value = sparse(zeros)
+        parts = stored(testing.file_of({"w": value}, planner=bytes_in_rans))
+        assert 8 * (parts["gaps"] + parts["counts"]) <= most * value.values.size
+
+
+class TestNetwork:
+    """LeNet-300-100 pruned and clustered as in Deep Compression: all of the file."""
+
+    LAYERS = (((784, 300), 0.08), ((300, 100), 0.09), ((100, 10), 0.26))
+
+    def layers(self):
+        rng = np.random.default_rng(0)
+        bell = np.exp(-(((np.arange(64) - 31.5) / 5.11) ** 2) / 2)  # 4.4 bits
+        for (inputs, outputs), kept in self.LAYERS:
+            indices = np.zeros(inputs * outputs, np.uint8)
+            places = rng.permutation(indices.size)[: round(indices.size * kept)]
+            indices[places] = rng.choice(64, places.size, p=bell / bell.sum()) + 1
+            table = np.append(0, rng.standard_normal(64) / 10).astype(np.float32)
+            yield indices.reshape(inputs, outputs), table, rng.random(outputs, np.float32)
+
+    def factor(self, weight, planner=None):
+        model, dense = {}, 0
+        for number, (indices, table, biases) in enumerate(self.layers(), 1):
+            value = weight(indices, table)
+            assert testing.same_bits(value.to_numpy(), table[indices])
+            model |= {f"fc{number}.weight": value, f"fc{number}.bias": biases}
+            dense += 4 * (indices.size + biases.size)
+        return dense / len(testing.file_of(model, planner=planner))
+
+    def test_csr_of_codebook(self):
+        def weight(indices, table):
+            there = nnpack.Csr.from_numpy(indices, row_length=indices.size)
+            values = nnpack.Codebook(table[1:], there.values.array - np.uint8(1))
+            return nnpack.Csr(
+                there.counts, there.gaps, values, indices.shape, row_length=indices.size
+            )
+
+        assert self.factor(weight) >= 32.9
+        assert self.factor(weight, bytes_in_rans) >= 35
+
+    def test_codebook_of_all_weights_in_rans(self):
+        def weight(indices, table):
+            return nnpack.Codebook(table, indices)
+
+        assert self.factor(weight, bytes_in_rans) >= 35.6
+
+
+class TestEntropy:
+    @pytest.mark.parametrize(("coder", "most"), [(Huffman(5), 1.0225), (Rans(5), 1.005)])
+    def test_exponents_with_table_and_lanes(self, coder, most):
+        planes = exponents(1 << 18).reshape(1, -1)
+        table = coder.make_table(np.bincount(planes[0], minlength=256))
+        size = len(table) + sum(map(len, coder.with_table(memoryview(table)).encode_many(planes)))
+        assert size <= most * order0(planes[0])
+
+    @pytest.mark.parametrize(("dtype", "most"), [("float32", 1.025), ("int8", 1.015)])
+    def test_coded_planes_of_weights(self, dtype, most):
+        weights = np.random.default_rng(0).standard_normal(1 << 20, np.float32)
+        if dtype == "int8":
+            weights = np.rint(weights * 30).clip(-127, 127).astype(np.int8)
+        file = testing.file_of({"w": weights})
+        with nnpack.open(file) as reader:
+            stream = reader["w"].node.source
+            lengths = stream.head.table[:, 0].reshape(-1, len(stream.codecs))
+            for number, codec in enumerate(stream.codecs):
+                if codec.name != "raw":
+                    planes = stream.decode_planes(number, range(len(lengths)))
+                    entropy = sum(map(order0, planes.values()))
+                    assert len(planes) == 4
+                    assert lengths[:, number].sum() <= most * entropy
+
+    @pytest.mark.parametrize("zeros", [0.5, 0.8, 0.95])
+    def test_ternary_in_rans(self, zeros):
+        ones = (1 - zeros) / 2
+        cells = np.random.default_rng(0).choice(3, 1 << 18, p=[ones, zeros, ones])
+        file = testing.file_of({"w": cells.astype(np.uint8)}, planner=bytes_in_rans)
+        table, lanes = 33 + 2 * 3, 4 * 32
+        assert stored(file)[""] <= 1.005 * (order0(cells) + table + lanes)
+
+
+class TestNoise:
+    @pytest.mark.parametrize("profile", PROFILES)
+    def test_random_bits_take_little_more_than_raw(self, profile):
+        rng = np.random.default_rng(0)
+        empty = len(testing.file_of({}, profile=profile))
+        for dtype in DTYPES:
+            for cells in (1, 100, 100_000):
+                array = np.empty(cells, dtype.numpy)
+                if dtype.packed:
+                    from_cells(rng.integers(0, 1 << dtype.bits, cells, np.uint8), dtype, array)
+                else:
+                    array.view(np.uint8)[:] = np.frombuffer(rng.bytes(array.nbytes), np.uint8)
+                file = testing.file_of({"w": Dense(array, dtype.name)}, profile=profile)
+                raw = packed_size(cells, dtype.bits)
+                assert len(file) - empty <= raw + raw / 1000 + 200, (dtype.name, cells)
