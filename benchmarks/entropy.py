@@ -25,7 +25,8 @@ from nnpack.profiles import PROFILES
 from nnpack.stream import Stream
 from nnpack.tree import leaves
 
-CELLS = 1 << 20
+CELLS = 1 << 22
+"""Of tensors that are drawn: small has rans only from these on."""
 SOME = (1, 100, 10_000, 1_000_000)
 """Cells of random bits."""
 Arrays = dict[str, np.ndarray]
@@ -131,6 +132,11 @@ def trained(dtype: str) -> Arrays:
     return {name: array.astype(kind) for name, array in weights.load().items()}
 
 
+def drawn() -> np.ndarray:
+    """Return Gaussian weights."""
+    return np.random.default_rng(0).standard_normal(CELLS, np.float32) / 50
+
+
 def int8() -> Arrays:
     """Return the trained matrices with a scale for each row."""
     matrices = {name: w for name, w in weights.load().items() if w.ndim == 2}
@@ -155,6 +161,8 @@ def nearly_zero() -> Arrays:
 CASES: dict[str, Callable[[], Arrays]] = {
     "bf16": lambda: trained("bfloat16"),
     "fp32": lambda: trained("float32"),
+    "bf16, drawn": lambda: {"w": drawn().astype(ml_dtypes.bfloat16)},
+    "fp32, drawn": lambda: {"w": drawn()},
     "int8 per row": int8,
     "ternary, 50 % zero": lambda: ternary(0.5),
     "ternary, 80 % zero": lambda: ternary(0.8),

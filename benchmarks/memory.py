@@ -13,7 +13,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -25,13 +24,8 @@ from rounds import packages, table
 import nnpack
 import nnpack.convert.nnpk
 import nnpack.convert.safetensors
-from nnpack.codecs.rans import Rans
-from nnpack.nodes.dense import Dense
-from nnpack.profiles import Plan, choose
-from nnpack.testing import PlannedWriter
+from nnpack.profiles import PROFILES
 
-RANS: Final = "balanced, rans for zstd"
-PLANS: Final = ("raw", "fast", "balanced", RANS)
 THREADS: Final = (1, 2)
 A_THREAD: Final = 16 << 20
 """Bytes that a thread should do with."""
@@ -43,7 +37,7 @@ def main() -> None:
     nbytes = 1e9 * (float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)
     print(packages("nnpack-format", "numpy", "zstandard"))
     with tempfile.TemporaryDirectory() as folder:
-        head = ("task", "plans", "threads", "tensor, MB", "payload, MB", "peak, MB", "goal, MB")
+        head = ("task", "profile", "threads", "tensor, MB", "payload, MB", "peak, MB", "goal, MB")
         print(table(head, coding(Path(folder), nbytes)), "\n")
         head = ("conversion", "payload, MB", "peak, MB")
         print(table(head, converting(Path(folder), nbytes)))
@@ -53,26 +47,26 @@ def coding(folder: Path, nbytes: float) -> list[tuple[str, ...]]:
     """Return the rows of encoding a tensor, one whose payload stays in memory too, and decoding."""
     rows = []
     for size in (nbytes, nbytes / 4):
-        for plans in PLANS:
+        for profile in PROFILES:
             path = folder / "w.nnpk"
             for threads in THREADS:
                 path.unlink(missing_ok=True)
-                peak = peak_of(encode, path, size, plans, threads)
+                peak = peak_of(encode, path, size, profile, threads)
                 with nnpack.open(path) as reader:
                     payload = reader["w"].stored_nbytes
-                rows.append(_row("encode", plans, threads, size, payload, peak, payload))
+                rows.append(_row("encode", profile, threads, size, payload, peak, payload))
             for threads in THREADS if size == nbytes else ():
                 peak = peak_of(decode, path, threads)
-                rows.append(_row("decode", plans, threads, size, payload, peak, 0))
+                rows.append(_row("decode", profile, threads, size, payload, peak, 0))
             path.unlink()
     return rows
 
 
 def _row(
-    task: str, plans: str, threads: int, size: float, payload: int, peak: int, goal: int
+    task: str, profile: str, threads: int, size: float, payload: int, peak: int, goal: int
 ) -> tuple[str, ...]:
     sizes = (size, payload, peak, goal + threads * A_THREAD)
-    return (task, plans, str(threads), *(f"{size / 1e6:.0f}" for size in sizes))
+    return (task, profile, str(threads), *(f"{size / 1e6:.0f}" for size in sizes))
 
 
 def converting(folder: Path, nbytes: float) -> list[tuple[str, ...]]:
@@ -92,26 +86,15 @@ def converting(folder: Path, nbytes: float) -> list[tuple[str, ...]]:
     return rows
 
 
-def encode(path: Path, nbytes: float, plans: str, threads: int) -> Task:
+def encode(path: Path, nbytes: float, profile: str, threads: int) -> Task:
     """Return what writes a file; the weights are at hand before."""
     weights = Weights(nbytes, "float32")
 
     def run() -> None:
-        writer = (
-            PlannedWriter(path, with_rans, threads=threads)
-            if plans == RANS
-            else nnpack.Writer(path, profile=plans, threads=threads)
-        )
-        with writer:
+        with nnpack.Writer(path, profile=profile, threads=threads) as writer:
             writer.add("w", weights)
 
     return run
-
-
-def with_rans(leaf: Dense) -> Plan:
-    """Return balanced's plan with another codec of the entropy."""
-    plan = choose("balanced", leaf)
-    return replace(plan, codecs=tuple(Rans() if c.name == "zstd" else c for c in plan.codecs))
 
 
 def decode(path: Path, threads: int) -> Task:

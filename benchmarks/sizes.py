@@ -16,7 +16,6 @@ from nnpack.encode import encode
 from nnpack.nodes.dense import Dense
 from nnpack.payload import Payload
 from nnpack.profiles import Plan, choose, raw_plan
-from nnpack.testing import PlannedWriter
 from nnpack.transforms import TRANSFORMS
 
 Planner = Callable[[Dense], Plan]
@@ -37,11 +36,23 @@ class Part(NamedTuple):
     stored: int
 
 
-def save(values: Mapping[str, Any], profile: str = "balanced", planner: Planner | None = None):  # noqa: ANN201
+class _Planned(nnpack.Writer):
+    """A writer whose plan for each leaf comes from a function."""
+
+    planner: Planner | None = None
+
+    def plan(self, leaf: Dense) -> Plan:
+        """Return what the function says."""
+        return self.planner(leaf) if self.planner else super().plan(leaf)
+
+
+def save(
+    values: Mapping[str, Any], profile: str = "balanced", planner: Planner | None = None
+) -> bytes:
     """Return the bytes of a file."""
     target = io.BytesIO()
-    writer = PlannedWriter(target, planner) if planner else nnpack.Writer(target, profile=profile)
-    with writer:
+    with _Planned(target, profile=profile) as writer:
+        writer.planner = planner
         for name, value in values.items():
             writer.add(name, value)
     return target.getvalue()
@@ -81,8 +92,8 @@ def rans(leaf: Dense) -> Plan:
 
 
 def smallest(leaf: Dense) -> Plan:
-    """Return the smallest plan: raw, balanced's, or of bytes whole cells in Huffman or rans."""
-    plans = [raw_plan(leaf.cell, leaf.size), choose("balanced", leaf)]
+    """Return the smallest plan: raw, a profile's, or of bytes whole cells in Huffman or rans."""
+    plans = [raw_plan(leaf.cell, leaf.size), choose("balanced", leaf), choose("small", leaf)]
     if leaf.cell.itemsize == 1:
         plans += [Plan(CELLS, (Zstd(WEIGHTS),), BLOCK_LOG2), rans(leaf)]
     return min(plans, key=lambda plan: _cost(leaf, plan))

@@ -1,7 +1,8 @@
 """Bits that the positions of sparse weights take, and all of a pruned and clustered LeNet-300-100.
 
 Run as `python benchmarks/sparse.py`. Sizes are the same on every machine. Positions are drawn
-independently; their limit is the entropy of a mask, n H(p) / nnz bits a stored position.
+independently; their limit is the entropy of a mask, n H(p) / nnz bits a stored position. The plans
+"smallest" are of no profile: for each leaf that of a profile, Huffman codes or rans of few lanes.
 
 The network has the shapes, and in each layer the share of weights kept and the number of shared
 values, that Deep Compression publishes (S. Han, H. Mao, W. Dally, arXiv:1510.00149, table 2); the
@@ -12,12 +13,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import zstandard
 from rounds import packages, table
-from sizes import Planner, bits_of, parts, save, smallest
+from sizes import bits_of, parts, save, smallest
 
 import nnpack
 
@@ -25,6 +26,8 @@ SIDE = 1000
 GOALS = {0.90: 4.80, 0.95: 5.87}
 LAYERS = (((784, 300), 0.08), ((300, 100), 0.09), ((100, 10), 0.26))
 SHARED, INDEX_BITS = 64, 4.4
+EVENLY = 0.05
+"""Share of the indices that are drawn evenly, so that none is missing in a large layer."""
 FACTOR = 37
 
 
@@ -63,10 +66,10 @@ def positions(sparsity: float) -> dict[str, float]:
     found = {"entropy": bits_of(np.array([share, 1 - share])) * there.size}
     for form, row in (("rows", SIDE), ("one row of all", there.size)):
         sparse = nnpack.Csr.from_numpy(weights, row_length=row)
-        for profile, planner in (("balanced", None), ("smallest plans", smallest)):
-            file = save({"w": sparse}, "balanced", planner)
+        for plans, options in PLANS.items():
+            file = save({"w": sparse}, **options)
             taken = {part.part: 8 * part.stored for part in parts(file)}
-            name = f"csr, {form}, {profile}"
+            name = f"csr, {form}, {plans}"
             found[f"{name}: gaps"] = taken["gaps"]
             found[f"{name}: gaps and counts"] = taken["gaps"] + taken["counts"]
     mask, places = np.packbits(there), np.flatnonzero(there).astype("<u4")
@@ -85,26 +88,26 @@ def network() -> None:
     """Print what files of the network take, written as different trees."""
     layers = lenet()
     for layer in layers:
-        first, *others = (form(layer).to_numpy() for form in FORMS.values())
+        first, *others = (np.asarray(form(layer)) for form in FORMS.values())
         if not all(np.array_equal(first, other) for other in others):
             raise AssertionError("the trees differ")
     dense = 4 * sum(layer.cells + layer.biases.size for layer in layers)
     print(f"LeNet-300-100, {dense:,} bytes in float32; goal {FACTOR}x, {dense // FACTOR:,} bytes\n")
     rows = []
     for name, form in FORMS.items():
-        for how, planner in HOW.items():
+        for plans, options in PLANS.items():
             values = {}
             for number, layer in enumerate(layers, 1):
                 values[f"fc{number}.weight"] = form(layer)
                 values[f"fc{number}.bias"] = layer.biases
-            file = save(values, "balanced", planner)
+            file = save(values, **options)
             taken = Counter[str]()
             for part in parts(file):
-                taken[part.part or "biases"] += part.stored
+                taken["biases" if part.tensor.endswith("bias") else part.part] += part.stored
             rest = len(file) - taken.total()
             cells = [taken[k] for k in ("counts", "gaps", "indices", "table", "biases")]
             rows.append((
-                name, how, f"{len(file):,}", f"{dense / len(file):.2f}x",
+                name, plans, f"{len(file):,}", f"{dense / len(file):.2f}x",
                 *(f"{cell:,}" for cell in (*cells, rest)),
             ))  # fmt: skip
     rows.append(limit(layers, dense))
@@ -128,13 +131,14 @@ def lenet() -> list[Layer]:
 
 
 def _shares() -> np.ndarray:
-    """Return how often each index occurs: a bell curve as wide as makes it `INDEX_BITS`."""
+    """Return how often each index occurs: a bell curve, and a few of all, of `INDEX_BITS`."""
     low, high = 1.0, float(SHARED)
     while high - low > 1e-9:
         width = (low + high) / 2
         bell = np.exp(-(((np.arange(SHARED) - (SHARED - 1) / 2) / width) ** 2) / 2)
-        low, high = (width, high) if bits_of(bell / bell.sum()) < INDEX_BITS else (low, width)
-    return bell / bell.sum()
+        found = (1 - EVENLY) * bell / bell.sum() + EVENLY / SHARED
+        low, high = (width, high) if bits_of(found) < INDEX_BITS else (low, width)
+    return found
 
 
 def limit(layers: list[Layer], dense: int) -> tuple[str, ...]:
@@ -172,12 +176,22 @@ def all_indices(layer: Layer) -> nnpack.Codebook:
     return nnpack.Codebook(np.append(np.float32(0), layer.shared), indices.reshape(layer.shape))
 
 
-FORMS: dict[str, Callable[[Layer], nnpack.Csr | nnpack.Codebook]] = {
+def as_array(layer: Layer) -> np.ndarray:
+    """Return the weights, which the profile may tell as something else."""
+    return all_indices(layer).to_numpy()
+
+
+FORMS: dict[str, Callable[[Layer], Any]] = {
+    "array": as_array,
     "csr of codebook, rows": in_rows,
     "csr of codebook, one row of all": in_one_row,
     "codebook of all weights": all_indices,
 }
-HOW: dict[str, Planner | None] = {"balanced": None, "smallest": smallest}
+PLANS: dict[str, dict[str, Any]] = {
+    "balanced": {"profile": "balanced"},
+    "small": {"profile": "small"},
+    "smallest": {"planner": smallest},
+}
 
 
 if __name__ == "__main__":

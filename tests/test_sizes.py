@@ -43,7 +43,7 @@ def exponents(size):
     return (weights.view(np.uint32) >> 23).astype(np.uint8)
 
 
-def sparse(zeros, side=1000, row_length=None):
+def sparse(zeros, row_length, side=1000):
     rng = np.random.default_rng(0)
     there = rng.random((side, side)) >= zeros
     weights = np.where(there, rng.standard_normal((side, side), np.float32), np.float32(0))
@@ -53,16 +53,11 @@ def sparse(zeros, side=1000, row_length=None):
 class TestPositions:
     """Random places of a matrix of a million: at least 4.69 bits each at 90 %, 5.73 at 95 %."""
 
-    @pytest.mark.parametrize(("zeros", "most"), [(0.90, 4.94), (0.95, 5.81)])
-    def test_balanced(self, zeros, most):
-        value = sparse(zeros, row_length=1_000_000)
-        parts = stored(testing.file_of({"w": value}))
-        assert 8 * (parts["gaps"] + parts["counts"]) <= most * value.values.size
-
     @pytest.mark.parametrize(("zeros", "most"), [(0.90, 4.80), (0.95, 5.87)])
-    def test_rans(self, zeros, most):
-        value = sparse(zeros)
-        parts = stored(testing.file_of({"w": value}, planner=bytes_in_rans))
+    @pytest.mark.parametrize("planner", [None, bytes_in_rans])
+    def test_gaps_and_counts(self, zeros, most, planner):
+        value = sparse(zeros, row_length=1_000_000)
+        parts = stored(testing.file_of({"w": value}, planner=planner))
         assert 8 * (parts["gaps"] + parts["counts"]) <= most * value.values.size
 
 
@@ -73,11 +68,12 @@ class TestNetwork:
 
     def layers(self):
         rng = np.random.default_rng(0)
-        bell = np.exp(-(((np.arange(64) - 31.5) / 5.11) ** 2) / 2)  # 4.4 bits
+        bell = np.exp(-(((np.arange(64) - 31.5) / 4.304) ** 2) / 2)
+        shares = 0.95 * bell / bell.sum() + 0.05 / 64  # 4.4 bits
         for (inputs, outputs), kept in self.LAYERS:
             indices = np.zeros(inputs * outputs, np.uint8)
             places = rng.permutation(indices.size)[: round(indices.size * kept)]
-            indices[places] = rng.choice(64, places.size, p=bell / bell.sum()) + 1
+            indices[places] = rng.choice(64, places.size, p=shares) + 1
             table = np.append(0, rng.standard_normal(64) / 10).astype(np.float32)
             yield indices.reshape(inputs, outputs), table, rng.random(outputs, np.float32)
 
@@ -85,10 +81,13 @@ class TestNetwork:
         model, dense = {}, 0
         for number, (indices, table, biases) in enumerate(self.layers(), 1):
             value = weight(indices, table)
-            assert testing.same_bits(value.to_numpy(), table[indices])
+            assert testing.same_bits(np.asarray(value), table[indices])
             model |= {f"fc{number}.weight": value, f"fc{number}.bias": biases}
             dense += 4 * (indices.size + biases.size)
         return dense / len(testing.file_of(model, planner=planner))
+
+    def test_arrays(self):
+        assert self.factor(lambda indices, table: table[indices]) >= 34.5
 
     def test_csr_of_codebook(self):
         def weight(indices, table):
@@ -98,14 +97,14 @@ class TestNetwork:
                 there.counts, there.gaps, values, indices.shape, row_length=indices.size
             )
 
-        assert self.factor(weight) >= 32.9
-        assert self.factor(weight, bytes_in_rans) >= 35
+        assert self.factor(weight) >= 32.5
+        assert self.factor(weight, bytes_in_rans) >= 34.7
 
     def test_codebook_of_all_weights_in_rans(self):
         def weight(indices, table):
             return nnpack.Codebook(table, indices)
 
-        assert self.factor(weight, bytes_in_rans) >= 35.6
+        assert self.factor(weight, bytes_in_rans) >= 35.3
 
 
 class TestEntropy:
@@ -132,13 +131,16 @@ class TestEntropy:
                     assert len(planes) == 4
                     assert lengths[:, number].sum() <= most * entropy
 
-    @pytest.mark.parametrize("zeros", [0.5, 0.8, 0.95])
-    def test_ternary_in_rans(self, zeros):
+    @pytest.mark.parametrize(("zeros", "most"), [(0.5, 1.005), (0.8, 1.03), (0.95, 1.05)])
+    def test_ternary_weights(self, zeros, most):
         ones = (1 - zeros) / 2
         cells = np.random.default_rng(0).choice(3, 1 << 18, p=[ones, zeros, ones])
-        file = testing.file_of({"w": cells.astype(np.uint8)}, planner=bytes_in_rans)
+        weights = np.array([-1, 0, 1], np.int8)[cells]
+        size = len(testing.file_of({"w": weights})) - len(testing.file_of({}))
+        assert size <= most * order0(cells) + 300
+        in_rans = stored(testing.file_of({"w": weights}, planner=bytes_in_rans))
         table, lanes = 33 + 2 * 3, 4 * 32
-        assert stored(file)[""] <= 1.005 * (order0(cells) + table + lanes)
+        assert in_rans[""] <= 1.005 * (order0(cells) + table + lanes)
 
 
 class TestNoise:
@@ -147,7 +149,7 @@ class TestNoise:
         rng = np.random.default_rng(0)
         empty = len(testing.file_of({}, profile=profile))
         for dtype in DTYPES:
-            for cells in (1, 100, 100_000):
+            for cells in (1, 100, 20_000):
                 array = np.empty(cells, dtype.numpy)
                 if dtype.packed:
                     from_cells(rng.integers(0, 1 << dtype.bits, cells, np.uint8), dtype, array)
