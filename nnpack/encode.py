@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 AHEAD: Final = 8 << 20
 """Bytes of cells that may be on the way to be encoded, besides the block that is next."""
 TOGETHER: Final = 8 << 20
-"""Bytes of planes that a codec with a table encodes together."""
+"""Bytes of the cells of blocks that a codec with a table encodes together."""
 
 
 def encode(leaf: Dense, plan: Plan, payload: Payload, pool: Executor | None = None) -> StreamHead:
@@ -112,7 +112,7 @@ def _stored_blocks(
     if not tables:
         yield from blocks
         return
-    many = max(1, TOGETHER // len(tables) >> plan.log2)
+    many = max(1, TOGETHER // leaf.cell.itemsize >> plan.log2)
     while group := [*islice(blocks, many)]:
         for number in tables:
             _encode_together(group, number, coders[number])

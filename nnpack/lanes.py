@@ -116,14 +116,13 @@ class Words:
         """Hold what is stored behind the states."""
         if any(len(block) % WORD.itemsize for block in blocks):
             raise error("bad-stream", "half a word")
-        words = np.frombuffer(b"".join([*blocks, bytes(WORD.itemsize)]), WORD)
-        self._words = words.astype(np.uint32)
+        self._words = np.frombuffer(b"".join([*blocks, bytes(WORD.itemsize)]), WORD)
         lengths = np.array([len(block) // WORD.itemsize for block in blocks])
         self._ends = np.cumsum(lengths)
         self._next = self._ends - lengths
 
     def take(self, places: Array, ends: Array) -> Array:
-        """Return a word, uint32, for each of the lanes at `places`, in order.
+        """Return a word for each of the lanes at `places`, in order.
 
         Args:
             places: ascending, among the lanes of all blocks.

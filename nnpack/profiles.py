@@ -45,6 +45,8 @@ TABLE: Final = 150
 MANY_CELLS: Final = 1 << 22
 """Cells from which rans has enough lanes in all blocks together to be decoded in good time."""
 LANES_LOG2: Final = 6
+RARE: Final = 16
+"""A plane that takes less than one in so many of its bytes is left to zstd's matches."""
 PAYS_RANS: Final = 0.996
 """rans is several times slower than Huffman codes."""
 FEW_CELLS: Final = 256
@@ -140,7 +142,7 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float]:
         if total < pays * cost:
             codecs = tuple(codec for codec, _ in picked)
             best, cost = Plan(transform, codecs, plain.log2, parameter), total
-        if transform.id == PAIR and picked[-1][0].id == RAW:
+        if transform.id == PAIR and picked[-1][0].id == RAW and dtype.bits > 8:
             break  # what is noise here is noise in every other transform
     return best, cost
 
@@ -251,7 +253,10 @@ def _smallest(plane: Array, many: bool) -> tuple[AnyCodec, float]:
     tried += [(Zstd(LEVEL), float(len(Zstd(LEVEL).encode(plane.data))))]
     best, cost = min(tried, key=lambda option: option[1])
     rans = _bits_of(counts) / 8 + table
-    return (Rans(LANES_LOG2), rans) if many and rans < PAYS_RANS * cost else (best, cost)
+    # Of rare symbols a sample shows too few, and each of them takes a share of the table.
+    if many and size / RARE < rans < PAYS_RANS * cost:
+        return Rans(LANES_LOG2), rans
+    return best, cost
 
 
 def _pick(profile: str, plane: Array) -> tuple[AnyCodec, float]:

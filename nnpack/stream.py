@@ -27,7 +27,7 @@ FEW: Final = 64
 """Rows of a block table that are added up faster one by one."""
 ROWS: Final = 1 << 12
 """Rows of the block table that are Python objects at once."""
-AHEAD: Final = 1 << 24
+AHEAD: Final = 8 << 20
 """Bytes of planes that are decoded together where a codec has a table: its lanes are few."""
 NOTHING: Final[Mapping[int, Array]] = {}
 CELLS, RAW = 0, 0
