@@ -53,7 +53,9 @@ def main() -> None:
     columns = [positions(sparsity) for sparsity in GOALS]
     rows = [(name, *(f"{column[name]:.2f}" for column in columns)) for name in columns[0]]
     print(table(head, [*rows, ("goal", *(f"{goal:.2f}" for goal in GOALS.values()))]), "\n")
-    network()
+    layers = lenet()
+    network([layer._replace(biases=layer.biases[:0]) for layer in layers], "weights alone")
+    network(layers, "with biases")
 
 
 def positions(sparsity: float) -> dict[str, float]:
@@ -84,22 +86,22 @@ def _zstd(array: np.ndarray, level: int) -> int:
     return len(zstandard.ZstdCompressor(level).compress(array.tobytes()))
 
 
-def network() -> None:
+def network(layers: list[Layer], what: str) -> None:
     """Print what files of the network take, written as different trees."""
-    layers = lenet()
     for layer in layers:
         first, *others = (np.asarray(form(layer)) for form in FORMS.values())
         if not all(np.array_equal(first, other) for other in others):
             raise AssertionError("the trees differ")
     dense = 4 * sum(layer.cells + layer.biases.size for layer in layers)
-    print(f"LeNet-300-100, {dense:,} bytes in float32; goal {FACTOR}x, {dense // FACTOR:,} bytes\n")
+    print(f"LeNet-300-100, {what}, {dense:,} bytes in float32; goal {FACTOR}x of weights\n")
     rows = []
     for name, form in FORMS.items():
         for plans, options in PLANS.items():
             values = {}
             for number, layer in enumerate(layers, 1):
                 values[f"fc{number}.weight"] = form(layer)
-                values[f"fc{number}.bias"] = layer.biases
+                if layer.biases.size:
+                    values[f"fc{number}.bias"] = layer.biases
             file = save(values, **options)
             taken = Counter[str]()
             for part in parts(file):
