@@ -79,9 +79,10 @@ class DType(NamedTuple):
     @property
     def uint(self) -> np.dtype[Any]:
         """Unsigned integer of the same width, to move bits with; of 128 bits, half."""
-        return np.dtype(f"<u{min(self.itemsize, 8)}")
+        return _UINTS[min(self.itemsize, 8)]
 
 
+_UINTS: Final = {size: np.dtype(f"<u{size}") for size in (1, 2, 4, 8)}
 DTYPES: Final[tuple[DType, ...]] = (
     DType(0x01, "bool", 1, "bool", "bool"),
     DType(0x11, "uint1", 1, "uint", "uint8"),

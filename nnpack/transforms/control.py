@@ -8,6 +8,7 @@ import numpy as np
 
 from nnpack.dtypes import Array
 from nnpack.errors import error
+from nnpack.scratch import Scratch
 
 TILE: Final = 64
 """Cells beyond the last multiple of these in a block are stored as they are."""
@@ -31,9 +32,12 @@ def exceptions(control: Array) -> int | None:
 
 
 def write(control: Array, base: int, places: Array, exponents: Array) -> None:
-    """State the exponents at a few ascending places without long gaps."""
+    """State in a plane of zeros the exponents at a few ascending places without long gaps."""
+    control[1] = base
+    if not len(places):
+        return
     listed, stated = len(places), HEAD + 2 * room(control)
-    control[:HEAD] = [BASED, base, *divmod(listed, 256)[::-1]]
+    control[2], control[3] = listed & 255, listed >> 8
     control[HEAD : HEAD + 2 * listed].view("<u2")[:] = _gaps(places)
     control[stated : stated + listed] = exponents
 
@@ -62,18 +66,29 @@ def without_room(control: Array, parameter: int) -> tuple[Array, int]:
     return np.concatenate([*parts, control[old + 4 * parameter :]]), needed
 
 
-def find(odd: Array) -> Array:
-    """Return where a few of 64 n are true; eight at a time, for most of the time none is."""
-    words = np.flatnonzero(odd.view("<u8") != 0)
-    rows, columns = np.nonzero(odd.reshape(-1, 8)[words])
-    places: Array = words[rows] * 8 + columns
-    return places
+def find(held: Array, bits: int, most: int, scratch: Scratch) -> Array | None:
+    """Return where a few of 64 n bytes have any of these bits set; None if more than `most` do.
+
+    Eight at a time, for most of the time none has.
+    """
+    eight = held.view("<u8")
+    spare = scratch.take("control", held.nbytes).view("<u8")
+    np.bitwise_and(eight, bits * 0x0101010101010101, spare)
+    words = (spare != 0).nonzero()[0]
+    if not len(words):
+        return words
+    if len(words) > most:
+        return None
+    rows, columns = (held.reshape(-1, 8)[words] & bits).nonzero()
+    return words[rows] * 8 + columns if len(rows) <= most else None
 
 
 def without_long_gaps(places: Array) -> Array:
     """Return the places with others between them, which state what is there already."""
+    if not len(places) or places[-1] <= MOST_GAP:
+        return places
     gaps = _gaps(places)
-    if not len(gaps) or gaps.max() <= MOST_GAP:
+    if gaps.max() <= MOST_GAP:
         return places
     between = [
         np.arange(place - gap + MOST_GAP, place, MOST_GAP + 1)

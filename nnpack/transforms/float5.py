@@ -65,7 +65,8 @@ class Float5(Transform):
         if dtype.itemsize == 2:
             hot, rest = _split(bits[:main], control, scratch)
         else:
-            high, low = split_halves(bits[:main], scratch)
+            high, low = scratch.take("float5 halves", 4 * main).view("<u4").reshape(2, -1)
+            split_halves(bits[:main].reshape(2, -1), high, low, scratch)
             hot, top = _split(high.view("<u2"), control, scratch)
             rest = np.concatenate([top, low.view(np.uint8)])
         return [np.concatenate([control, bits[main:].view(np.uint8)]), hot, rest]
@@ -102,8 +103,9 @@ def _split(x: Array, control: Array, scratch: Scratch) -> tuple[Array, Array]:
     places = _outside(z, plane.room(control), scratch)
     if places is None:
         control[0] = BYTES
-        hot, rest = split_exponents(x, scratch)
-        return hot, rest.view(np.uint8)
+        pairs, rest = scratch.take("float5 bytes", x.nbytes).view("<u2").reshape(2, -1)
+        split_exponents(x.reshape(2, -1), pairs, rest, scratch)
+        return pairs.view(np.uint8), rest.view(np.uint8)
     plane.write(control, base, places, z[places] >> _SHIFT[7] & _BYTE)
     a, b = z[: len(z) // 2], z[len(z) // 2 :]
     pairs, spare = (scratch.take(f"float5 {k}", a.nbytes).view("<u2") for k in range(2))
@@ -191,9 +193,10 @@ def _outside(z: Array, room: int, scratch: Scratch) -> Array | None:
     odd = scratch.take("float5 odd", len(z)).view(np.bool_)
     np.bitwise_and(z, _ABOVE, spare)
     np.not_equal(spare, 0, odd)
-    if np.count_nonzero(odd) > room:
+    places = plane.find(odd.view(np.uint8), 1, room, scratch)
+    if places is None:
         return None
-    places = plane.without_long_gaps(plane.find(odd))
+    places = plane.without_long_gaps(places)
     return places if len(places) <= room else None
 
 

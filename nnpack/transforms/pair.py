@@ -20,7 +20,7 @@ _HALVES: Final = ("int8", "uint8", "float16")
 _FOUR: Final = np.array(4, "<u2")
 _LOW: Final = np.array(0x0F0F, "<u2")
 _HIGH: Final = np.array(0xF0F0, "<u2")
-_TO_TOP: Final = [np.array(7 - bit, "<u8") for bit in range(8)]
+_TO_TOP: Final = np.array([[7 - bit] for bit in range(8)], "<u8")
 _TOP: Final = np.array(0x8080808080808080, "<u8")
 
 
@@ -64,22 +64,27 @@ class Pair(Transform):
         bits = cells.view(dtype.uint)
         main = len(bits) // TILE * TILE
         control = np.zeros(HEAD + ENTRY * parameter, np.uint8)
+        x, tail = bits[:main], bits[main:].view(np.uint8)
         if _is_float8(dtype):
-            hot, rest = _split_signs(bits[:main])
+            hot, rest = _split_signs(x, scratch)
         elif dtype.itemsize == 1:
-            hot, rest = _split_bytes(bits[:main])
+            hot, rest = _split_bytes(x)
         elif dtype.name in _HALVES:
-            hot, rest = split_halves(bits[:main], scratch)
-        elif dtype.itemsize == 2:
-            exponents, rest = split_exponents(bits[:main], scratch)
-            hot = _split_nibbles(exponents, control, scratch)
+            hot, rest = scratch.take("pair halves", 2 * main).view(x.dtype).reshape(2, -1)
+            split_halves(x.reshape(2, -1), hot, rest, scratch)
         else:
-            high, low = split_halves(bits[:main], scratch)
-            exponents, top = split_exponents(high.view("<u2"), scratch)
+            rest = scratch.take("pair rest", main * (dtype.itemsize - 1))
+            if dtype.itemsize == 4:
+                high = scratch.take("pair high", 2 * main)
+                low = rest[main:].view("<u4")
+                split_halves(x.reshape(2, -1), high.view("<u4"), low, scratch)
+                x = high.view("<u2")
+            exponents = scratch.take("pair exponents", main)
+            top = rest[:main].view("<u2")
+            split_exponents(x.reshape(2, -1), exponents.view("<u2"), top, scratch)
             hot = _split_nibbles(exponents, control, scratch)
-            rest = np.concatenate([top.view(np.uint8), low.view(np.uint8)])
-        tail = bits[main:].view(np.uint8)
-        return [np.concatenate([control, tail]), hot.view(np.uint8), rest.view(np.uint8)]
+        control = np.concatenate([control, tail]) if len(tail) else control
+        return [control, hot.view(np.uint8), rest.view(np.uint8)]
 
     def join(
         self,
@@ -142,26 +147,22 @@ def _join_bytes(hot: Array, rest: Array, out: Array, scratch: Scratch) -> None:
     np.bitwise_xor(hot, spare, second)
 
 
-def _split_signs(x: Array) -> tuple[Array, Array]:
+def _split_signs(x: Array, scratch: Scratch) -> tuple[Array, Array]:
     """Return the low seven bits, and the signs of eight strips as the bits of bytes."""
-    words = x.view("<u8")
-    signs = np.zeros(len(words) // 8, "<u8")
-    for strip, shift in zip(words.reshape(8, -1), _TO_TOP, strict=True):
-        signs |= (strip & _TOP) >> shift
-    return (words & ~_TOP).view(np.uint8), signs.view(np.uint8)
+    words = x.view("<u8").reshape(8, -1)
+    hot, spare = scratch.take("pair signs", 2 * x.nbytes).view("<u8").reshape(2, 8, -1)
+    np.bitwise_and(words, _TOP, spare)
+    np.bitwise_xor(words, spare, hot)
+    np.right_shift(spare, _TO_TOP, spare)
+    return hot.reshape(-1), np.bitwise_or.reduce(spare)
 
 
 def _join_signs(hot: Array, rest: Array, out: Array, scratch: Scratch) -> None:
-    """x[i] = hot[i] ^ its sign; eight cells at a time."""
-    signs = rest.view("<u8")
-    spare = scratch.take("pair", rest.nbytes).view("<u8")
-    strips = zip(
-        hot.view("<u8").reshape(8, -1), out.view("<u8").reshape(8, -1), _TO_TOP, strict=True
-    )
-    for strip, target, shift in strips:
-        np.left_shift(signs, shift, spare)
-        np.bitwise_and(spare, _TOP, spare)
-        np.bitwise_xor(strip, spare, target)
+    """x[i] = hot[i] ^ its sign; eight cells at a time, in eight strips."""
+    spare = scratch.take("pair", hot.nbytes).view("<u8").reshape(8, -1)
+    np.left_shift(rest.view("<u8"), _TO_TOP, spare)
+    np.bitwise_and(spare, _TOP, spare)
+    np.bitwise_xor(hot.view("<u8").reshape(8, -1), spare, out.view("<u8").reshape(8, -1))
 
 
 def _split_nibbles(exponents: Array, control: Array, scratch: Scratch) -> Array:
@@ -169,17 +170,16 @@ def _split_nibbles(exponents: Array, control: Array, scratch: Scratch) -> Array:
     half = len(exponents) // 2
     room = plane.room(control)
     nibbles = scratch.take("pair nibbles", len(exponents))
-    odd = scratch.take("pair odd", len(exponents)).view(np.bool_)
     for base in _bases(exponents):
-        np.subtract(exponents, np.uint8(base), nibbles)
-        np.greater(nibbles, 15, odd)
-        if np.count_nonzero(odd) > room:
+        np.subtract(exponents, base, nibbles)
+        places = plane.find(nibbles, 0xF0, room, scratch)
+        if places is None:
             continue
-        places = plane.find(odd)
-        nibbles[places] = 0
-        places = plane.without_long_gaps(places)
-        if len(places) > room:
-            break
+        if len(places):
+            nibbles[places] = 0
+            places = plane.without_long_gaps(places)
+            if len(places) > room:
+                break
         plane.write(control, base, places, exponents[places])
         low, high = nibbles[:half].view("<u2"), nibbles[half:].view("<u2")
         np.left_shift(high, _FOUR, high)

@@ -24,12 +24,11 @@ _REST: Final = np.array(0x807F, "<u2")
 """Sign and mantissa of a bfloat16."""
 
 
-def split_halves(x: Array, scratch: Scratch) -> tuple[Array, Array]:
-    """Return the high halves of x[j] and x[h + j] as one word, and what the low ones need."""
-    half = len(x) // 2
+def split_halves(x: Array, hot: Array, rest: Array, scratch: Scratch) -> None:
+    """Write the high halves of x[0] and x[1] as one word each, and what the low ones need."""
+    a, b = x
     width, low, high = _WORDS[8 * x.itemsize]
-    a, b = x[:half], x[half:]
-    hot, rest, spare = (scratch.take(f"halves {k}", a.nbytes).view(x.dtype) for k in range(3))
+    spare = scratch.take("halves", hot.nbytes).view(x.dtype).reshape(hot.shape)
     np.right_shift(a, width, hot)
     np.bitwise_and(b, high, spare)
     np.bitwise_or(hot, spare, hot)
@@ -37,7 +36,6 @@ def split_halves(x: Array, scratch: Scratch) -> tuple[Array, Array]:
     np.left_shift(rest, width, rest)
     np.bitwise_and(a, low, spare)
     np.bitwise_or(rest, spare, rest)
-    return hot, rest
 
 
 def join_halves(hot: Array, rest: Array, out: Array, scratch: Scratch) -> None:
@@ -53,11 +51,10 @@ def join_halves(hot: Array, rest: Array, out: Array, scratch: Scratch) -> None:
     np.bitwise_xor(hot, spare, second)
 
 
-def split_exponents(x: Array, scratch: Scratch) -> tuple[Array, Array]:
-    """Return the exponents, those of x[j] and x[h + j] side by side, and what the rest needs."""
-    half = len(x) // 2
-    a, b = x[:half], x[half:]
-    pairs, spare, rest = (scratch.take(f"exponents {k}", a.nbytes).view("<u2") for k in range(3))
+def split_exponents(x: Array, pairs: Array, rest: Array, scratch: Scratch) -> None:
+    """Write the exponents of x[0] and x[1] side by side, and what the rest needs."""
+    a, b = x
+    spare = scratch.take("exponents", pairs.nbytes).view("<u2")
     np.right_shift(a, _SEVEN, pairs)
     np.bitwise_and(pairs, _BYTE, pairs)
     np.left_shift(b, _ONE, spare)
@@ -69,7 +66,6 @@ def split_exponents(x: Array, scratch: Scratch) -> tuple[Array, Array]:
     np.left_shift(pairs, _SEVEN, spare)
     np.bitwise_xor(spare, a, spare)
     np.bitwise_or(rest, spare, rest)
-    return pairs.view(np.uint8), rest
 
 
 def join_exponents(exponents: Array, rest: Array, out: Array, scratch: Scratch) -> None:
