@@ -72,15 +72,18 @@ def find(held: Array, bits: int, most: int, scratch: Scratch) -> Array | None:
     Eight at a time, for most of the time none has.
     """
     eight = held.view("<u8")
-    spare = scratch.take("control", held.nbytes).view("<u8")
+    spare = scratch.take("spare", held.nbytes).view("<u8")
     np.bitwise_and(eight, bits * 0x0101010101010101, spare)
-    words = (spare != 0).nonzero()[0]
+    words: Array = (spare != 0).nonzero()[0]
     if not len(words):
         return words
     if len(words) > most:
         return None
     rows, columns = (held.reshape(-1, 8)[words] & bits).nonzero()
-    return words[rows] * 8 + columns if len(rows) <= most else None
+    if len(rows) > most:
+        return None
+    places: Array = words[rows] * 8 + columns
+    return places
 
 
 def without_long_gaps(places: Array) -> Array:

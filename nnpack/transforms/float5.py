@@ -92,7 +92,7 @@ class Float5(Transform):
             high = scratch.take("float5 high", 2 * main).view("<u2")
             top = len(rest) - 2 * main
             _join(hot, rest[:top], control[:head], high, scratch)
-            join_halves(high.view("<u4"), rest[top:].view("<u4"), bits[:main], scratch)
+            join_halves(high.view("<u4"), rest[top:].view("<u4"), bits[:main])
 
 
 def _split(x: Array, control: Array, scratch: Scratch) -> tuple[Array, Array]:
