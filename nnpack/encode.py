@@ -17,7 +17,7 @@ from nnpack.dtypes import Array, DType
 from nnpack.nodes.dense import Dense, InMemory
 from nnpack.payload import Payload
 from nnpack.profiles import Plan
-from nnpack.scratch import lent
+from nnpack.scratch import Scratch, lent
 from nnpack.stream import RAW, StreamHead
 from nnpack.wire import crc32, up8
 
@@ -40,6 +40,10 @@ def encode(leaf: Dense, plan: Plan, payload: Payload, pool: Executor | None = No
     Raises:
         ValueError: a lazy array holds a cell that does not fit its dtype.
     """
+    if payload.scratch and 0 < leaf.size <= 1 << plan.log2:
+        coders = [codec for codec in plan.codecs if isinstance(codec, Codec)]
+        if len(coders) == len(plan.codecs):
+            return _encode_alone(leaf, plan, coders, payload, payload.scratch)
     entries: list[tuple[int, int]] = []
     parameter = plan.parameter
     tables = _tables(leaf, plan, pool)
@@ -66,6 +70,32 @@ def encode(leaf: Dense, plan: Plan, payload: Payload, pool: Executor | None = No
     shared = len(tables)
     transform, log2 = plan.transform.id, plan.log2
     return StreamHead(transform, log2, parameter, codecs, rows[:shared], rows[shared:])
+
+
+def _encode_alone(
+    leaf: Dense, plan: Plan, coders: list[Codec], payload: Payload, scratch: Scratch
+) -> StreamHead:
+    """As `encode` a leaf of one block, whose planes need not be copied."""
+    cell, parameter = leaf.cell, plan.parameter
+    if leaf.in_memory:
+        cells = leaf.array.reshape(-1)
+    else:
+        cells = np.empty(leaf.size, cell.numpy)
+        leaf.window(0, leaf.size)(0, leaf.size, cells)
+    planes = plan.transform.split(cells, cell, parameter, scratch)
+    if parameter:
+        planes[0], parameter = plan.transform.without_room(planes[0], parameter)
+    table = np.empty((len(planes), 2), np.uint32)
+    for number, (codec, plane) in enumerate(zip(coders, planes, strict=True)):
+        data = plane.data
+        coded = b"" if codec.id == RAW else codec.encode(data)
+        if 0 < len(coded) < len(data):
+            data = memoryview(coded)
+        payload.pad(up8(payload.size))
+        payload.borrow(data)
+        table[number] = len(data), crc32(data)
+    codecs = tuple([codec.id for codec in coders])
+    return StreamHead(plan.transform.id, plan.log2, parameter, codecs, table[:0], table)
 
 
 def _coder(plan: Plan, number: int, tables: Mapping[int, bytes]) -> Codec:

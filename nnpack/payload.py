@@ -6,26 +6,39 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Final, Self
 
+from nnpack.scratch import Scratch, lent
+
 SPOOL: Final = 256 << 20
 """Payload bytes held in memory; what is more waits in a temporary file."""
 
 
 class Payload:
-    """Bytes in order, whose number is known before they are written."""
+    """Bytes in order, whose number is known before they are written.
 
-    def __init__(self, directory: str | None) -> None:
+    Attributes:
+        size: of all so far.
+        scratch: memory that nobody else uses until the payload is written, if it was asked for.
+    """
+
+    def __init__(self, directory: str | None, *, lends: bool = False) -> None:
         """Spool into `directory`, or where the system has its temporary files."""
         self.size = 0
+        self.scratch: Scratch | None = None
+        self._loan = lent() if lends else None
         self._chunks: list[bytes | memoryview] = []
         self._held = 0
         self._directory = directory
         self._spool: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
+        if self._loan:
+            self.scratch = self._loan.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._chunks = []
+        if self._loan:
+            self._loan.__exit__()
         if self._spool:
             self._spool.close()
 

@@ -438,7 +438,7 @@ class Writer:
             alignment = 8
         self._check_bound(node, plans)
         log2 = alignment.bit_length() - 1
-        with Payload(self._spool) as payload:
+        with Payload(self._spool, lends=len(found) == 1) as payload:
             heads: list[bytes] = []
             for leaf, plan in zip(found, plans, strict=True):
                 if leaf.size:
