@@ -191,6 +191,8 @@ class Node(ABC):
 
     def parts(self) -> list[tuple[int, Node]]:
         """Return the parts with their roles, in ascending order."""
+        if not self.roles:
+            return []
         found = ((role, getattr(self, attribute)) for role, attribute in self.roles.items())
         return [(role, part) for role, part in found if part is not None]
 

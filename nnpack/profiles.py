@@ -59,9 +59,8 @@ NOISE: Final = 7.8
 """Bits of entropy a byte above which no codec is tried."""
 BYTES, DELTA, PAIR, FLOAT, FLOAT5 = 1, 2, 3, 4, 5
 EXPONENTS: Final = ("bfloat16", "float32")
+USUAL: Final = (*EXPONENTS, "float16")
 NIBBLES: Final = 16
-FEW_EXPONENTS: Final = 4.0
-"""Bits of entropy of an exponent below which pairs of them pay."""
 REPEATS: Final = 0.7
 """Where zstd's matches make less than this of whole cells, something is repeated."""
 
@@ -109,11 +108,12 @@ def choose(profile: str, leaf: Dense, *, text: bool = False) -> Plan:
 
 def estimate(profile: str, leaf: Dense) -> float:
     """Return the bytes that a leaf will take, about, as its profile stores it."""
-    return _choose(profile, leaf)[1]
+    cost = _choose(profile, leaf)[1]
+    return cost if cost is not None else _usual_cost(profile, leaf)
 
 
-def _choose(profile: str, leaf: Dense) -> tuple[Plan, float]:
-    """Return the plan for a leaf, and the bytes that it will take, about."""
+def _choose(profile: str, leaf: Dense) -> tuple[Plan, float | None]:
+    """Return the plan for a leaf, and the bytes that it will take, about; None if it is usual."""
     dtype = leaf.cell
     plain = raw_plan(dtype, leaf.size)
     if profile == "raw" or leaf.nbytes < SMALL_LEAF:
@@ -122,7 +122,7 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float]:
     sample = _sample(leaf, 1 << plain.log2, SMALL_SAMPLE_CELLS if small else SAMPLE_CELLS)
     usual = None if small else _usual(profile, sample, leaf, plain.log2)
     if usual is not None:
-        return usual
+        return usual, None
     pays = PAYS_SMALL if small else PAYS
     blocks = -(-leaf.size >> plain.log2)
     scale = leaf.size / len(sample)
@@ -147,31 +147,51 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float]:
     return best, cost
 
 
-def _usual(profile: str, sample: Array, leaf: Dense, log2: int) -> tuple[Plan, float] | None:
-    """Return the plan for weights as training leaves them, and what it takes; None for others.
+def _usual(profile: str, sample: Array, leaf: Dense, log2: int) -> Plan | None:
+    """Return the plan for weights as training leaves them; None for others.
 
     Their exponents are few and their mantissas noise. Most leaves are such, and a look at the
     exponents alone takes a fraction of the time of a trial.
     """
-    if leaf.cell.name not in EXPONENTS or len(sample) < FEW_CELLS:
+    cell, cells = leaf.cell, len(sample)
+    if cell.name not in USUAL or cells < FEW_CELLS:
         return None
-    bits, width = sample.view(leaf.cell.uint), leaf.cell.bits
-    exponents = np.bincount((bits >> width - 9).astype(np.uint8), minlength=256 + NIBBLES)
-    inside = np.cumsum(exponents)
-    outside = len(sample) - int((inside[NIBBLES:] - inside[:-NIBBLES]).max())
-    exponent = _bits_of(exponents) / len(sample)
-    if exponent > FEW_EXPONENTS or outside * 512 > len(sample) or not _is_noise(bits, width):
+    hot = _hot(sample, cell)
+    parameter: int | None = 0
+    if cell.name in EXPONENTS:
+        outside = _outside(hot)
+        parameter = _room(outside, leaf, cells, log2) if outside * 512 <= cells else None
+    elif profile == "fast" or cells < SAMPLE_CELLS or _is_even(hot[:SAMPLE_CELLS], 256):
         return None
-    cells = 4.0 if profile == "fast" else exponent
-    cost = leaf.size * (cells + width - 8) / 8
+    if parameter is None or not _is_noise(sample.view(cell.uint), cell.bits):
+        return None
     start = sample[:SAMPLE_CELLS].view(np.uint8)
     if len(Zstd().encode(start.data)) < REPEATS * len(start):
         return None
-    parameter = _room(outside, leaf, len(sample), log2)
-    if parameter is None:
-        return None
-    hot = Raw() if profile == "fast" else Zstd(WEIGHTS)
-    return Plan(TRANSFORMS[PAIR], (Raw(), hot, Raw()), log2, parameter), cost
+    codec = Raw() if profile == "fast" else Zstd(WEIGHTS)
+    return Plan(TRANSFORMS[PAIR], (Raw(), codec, Raw()), log2, parameter)
+
+
+def _usual_cost(profile: str, leaf: Dense) -> float:
+    """Return the bytes that such weights take, about."""
+    cell = leaf.cell
+    sample = _sample(leaf, 1 << _log2(cell, leaf.size), SAMPLE_CELLS)
+    bits = _bits_of(np.bincount(_hot(sample, cell))) / len(sample)
+    return leaf.size * ((4.0 if profile == "fast" else bits) + cell.bits - 8) / 8
+
+
+def _hot(cells: Array, cell: DType) -> Array:
+    """Return what compresses: exponents, or the high bytes of float16."""
+    shift = cell.bits - (9 if cell.name in EXPONENTS else 8)
+    return (cells.view(cell.uint) >> shift).astype(np.uint8)
+
+
+def _outside(exponents: Array) -> int:
+    """Return how many exponents are not among those that half a byte can count from a base."""
+    if int(exponents.max()) - int(exponents.min()) < NIBBLES:
+        return 0
+    inside = np.cumsum(np.bincount(exponents, minlength=256 + NIBBLES))
+    return len(exponents) - int((inside[NIBBLES:] - inside[:-NIBBLES]).max())
 
 
 def _is_noise(bits: Array, width: int) -> bool:
@@ -179,15 +199,15 @@ def _is_noise(bits: Array, width: int) -> bool:
     few = bits[:: max(1, len(bits) // SAMPLE_CELLS)]
     if len(few) < SAMPLE_CELLS:
         return True
-    mantissas = np.bincount((few >> width - 16).astype(np.uint8) & 127, minlength=128)
-    lowest = np.bincount(few.astype(np.uint8), minlength=256)
-    return _is_even(mantissas) and _is_even(lowest)
+    if not _is_even((few >> width - 16).astype(np.uint8) & 127, 128):
+        return False
+    return width == 16 or _is_even(few.astype(np.uint8), 256)
 
 
-def _is_even(counts: Array) -> bool:
+def _is_even(symbols: Array, kinds: int) -> bool:
     """Return whether symbols are about as frequent as each other, as far as so few tell."""
-    total = int(counts.sum())
-    return int(counts @ counts) < total + UNEVEN * total * total / len(counts)
+    total, counts = len(symbols), np.bincount(symbols, minlength=kinds)
+    return int(counts @ counts) < total + UNEVEN * total * total / kinds
 
 
 def _room(exceptions: int, leaf: Dense, tried: int, log2: int) -> int | None:
@@ -267,11 +287,14 @@ def _pick(profile: str, plane: Array) -> tuple[AnyCodec, float]:
     if profile == "fast":
         coded = len(Lz4().encode(plane.data))
         return (Lz4(), coded) if coded < PAYS_FAST * size else (Raw(), float(size))
-    entropy = float(size) if size < SAMPLE_CELLS else _entropy(plane)
-    if size >= SAMPLE_CELLS and entropy > NOISE / 8 * size:
+    few = size < SAMPLE_CELLS
+    entropy = float(size) if few else _entropy(plane)
+    if not few and entropy > NOISE / 8 * size:
         return Raw(), float(size)
-    weights = _with_weights(plane, entropy)
     matches = len(Zstd().encode(plane.data))
+    if few and matches >= size:
+        return Zstd(WEIGHTS), float(size)
+    weights = _with_weights(plane, entropy)
     return (Zstd(), float(matches)) if matches < PAYS * weights else (Zstd(WEIGHTS), weights)
 
 
@@ -308,11 +331,15 @@ def _bits_of(counts: Array) -> float:
 
 
 def _sample(leaf: Dense, block: int, cells: int) -> Array:
-    """Return the beginnings of a few blocks, or pieces of the only one."""
-    step = max(cells, block if leaf.size > SAMPLES * block else -(-leaf.size // SAMPLES))
-    starts = range(0, leaf.size, step)
-    picks = sorted({len(starts) * i // SAMPLES for i in range(SAMPLES)})
-    ranges = [(starts[i], min(starts[i] + cells, leaf.size)) for i in picks]
+    """Return the beginnings of a few blocks, or pieces of the only one, or all of a small leaf."""
+    size = leaf.size
+    step = block if size > SAMPLES * block else -(-size // SAMPLES)
+    if size <= SAMPLES * cells:
+        ranges = [(0, size)]
+    else:
+        count = -(-size // step)
+        starts = [count * i // SAMPLES * step for i in range(SAMPLES)]
+        ranges = [(start, min(start + cells, size)) for start in starts]
     if leaf.in_memory:
         flat = leaf.array.reshape(-1)
         return np.concatenate([flat[start:stop] for start, stop in ranges])

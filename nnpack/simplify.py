@@ -18,7 +18,9 @@ from nnpack.profiles import estimate
 SMALL: Final = 64
 """Cells below which nothing is gained."""
 GLANCE: Final = 600
-"""Cells that are looked at first: most arrays show there that they are neither."""
+"""Cells that are looked at first at most: most arrays show there that they are neither."""
+ENOUGH: Final = 8
+"""Cells for each distinct one that is too many, where no more have to be looked at."""
 LONG: Final = 16
 """Cells for each entry of a table: shorter arrays are as small in another form."""
 HEADS: Final = 100
@@ -49,16 +51,20 @@ def simplify(profile: str, leaf: Dense, *, csr: bool = True) -> Node:
         leaf: the cells.
         csr: whether it may become one, as the values of a csr may not.
     """
-    if leaf.size < SMALL or leaf.cell.packed or leaf.cell.itemsize > WORD:
+    cell, cells = leaf.cell, leaf.size
+    if cells < SMALL or cell.packed or cell.itemsize > WORD:
         return leaf
-    glance = _glance(leaf)
+    most = max(1, min(256 if cell.itemsize > 1 else 16, cells // LONG))
+    csr = csr and profile != "fast" and cells >= MANY
+    glance = _glance(leaf, GLANCE if csr else min(GLANCE, ENOUGH * most))
+    if np.count_nonzero(glance[1:] != glance[:-1]) >= most and not (csr and _has_long_run(glance)):
+        return leaf
     table, often = _count(glance)
-    most = max(1, min(256 if leaf.cell.itemsize > 1 else 16, leaf.size // LONG))
     found = _distinct(leaf, table, most) if len(table) <= most else None
     if found is not None and len(found) == 1:
-        return Constant(found.view(leaf.cell.numpy), leaf.shape, leaf.dtype)
+        return Constant(found.view(cell.numpy), leaf.shape, leaf.dtype)
     share = often.max() / len(glance)
-    csr = csr and profile != "fast" and leaf.size >= MANY and share > SHARE
+    csr = csr and share > SHARE
     if found is None and not csr:
         return leaf
     best: Node = leaf
@@ -158,7 +164,7 @@ def _distinct(leaf: Dense, table: Array, most: int) -> Array | None:
         bits = _bits(leaf, start, min(start + PIECE, leaf.size))
         new = bits[_lookup(table, bits)[1]]
         if len(new):
-            table = _count(np.concatenate([table, new]))[0]
+            table = _count(np.sort(np.concatenate([table, new])))[0]
             if len(table) > most:
                 return None
     return table
@@ -177,21 +183,30 @@ def _lookup(table: Array, bits: Array) -> tuple[Array, Array]:
     return found, table[found] != bits
 
 
-def _glance(leaf: Dense) -> Array:
-    """Return the bit patterns of cells side by side, at the start and in the middle."""
+def _glance(leaf: Dense, cells: int) -> Array:
+    """Return the bit patterns, ascending, of cells at the start and in the middle."""
     starts = (0, leaf.size // 2) if leaf.in_memory else (0,)  # slicing may be slow
-    few = [_bits(leaf, at, min(at + GLANCE // 2, leaf.size)) for at in starts]
-    return np.concatenate(few)
+    few = [_bits(leaf, at, min(at + cells // 2, leaf.size)) for at in starts]
+    found = np.concatenate(few)
+    found.sort()
+    return found
+
+
+def _has_long_run(ordered: Array) -> bool:
+    """Return whether one of ascending bit patterns may make up more than `SHARE` of them."""
+    few = ordered[:: max(1, int(SHARE / 2 * len(ordered)))]
+    return bool((few[1:] == few[:-1]).any())
 
 
 def _count(bits: Array) -> tuple[Array, Array]:
-    """Return the distinct bit patterns, ascending, and how often each occurs.
-
-    As `numpy.unique` does, which needs several times as long for a few.
-    """
-    bits = np.sort(bits)
-    ends = np.flatnonzero(np.append(bits[1:] != bits[:-1], True))
-    return bits[ends], np.diff(ends, prepend=-1)
+    """Return the distinct ones of ascending bit patterns, and how often each occurs."""
+    last = np.ones(len(bits), np.bool_)
+    np.not_equal(bits[1:], bits[:-1], last[:-1])
+    ends = last.nonzero()[0]
+    often = ends.copy()
+    often[0] += 1
+    often[1:] -= ends[:-1]
+    return bits[ends], often
 
 
 def _bits(leaf: Dense, start: int, stop: int) -> Array:

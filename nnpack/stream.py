@@ -94,7 +94,7 @@ class StreamHead:
         """Return the parameters of the dense node."""
         fixed = _HEAD.pack(self.transform, self.log2, len(self.codecs), self.transform_parameter)
         fixed += bytes(self.codecs)
-        entries = [self.shared.astype("<u4").tobytes(), self.table.astype("<u4").tobytes()]
+        entries = [table.astype("<u4", copy=False).tobytes() for table in (self.shared, self.table)]
         return b"".join([pad8(fixed), *entries])
 
     @classmethod

@@ -374,13 +374,15 @@ class Writer:
         """Write a section with the head and the payload that are given."""
         if len(self._sections) >= MAX_SECTIONS - 1:
             raise ValueError(f"a file has fewer than {MAX_SECTIONS} sections")
-        if section.head_length > MAX_HEAD:
+        head = section.head()
+        if len(head) > MAX_HEAD:
             raise ValueError(f"the head of {section.name!a} passes 64 MiB: split the tensor")
         self._check_open()
         self._failed = True  # until all is written: half a section cannot be taken back
-        gap = bytes(section.payload_offset - section.offset - section.head_length)
-        rest = bytes(section.end - section.payload_end)
-        for chunk in joined([section.head(), gap], chunks, [rest]):
+        stop = section.offset + len(head)
+        start = up_align(stop, section.alignment)
+        end = start + section.payload_length
+        for chunk in joined([head, bytes(start - stop)], chunks, [bytes(-end & 7)]):
             self._emit(chunk)
         self._sections.append(section)
         self._failed = False
@@ -451,14 +453,14 @@ class Writer:
 
     def _check_bound(self, node: Node, plans: Iterable[Plan]) -> None:
         """Check that private kinds and codecs have their names in the file."""
-        used = {(CODEC, codec.id): codec.name for plan in plans for codec in plan.codecs}
+        used = [(CODEC, codec.id, codec.name) for plan in plans for codec in plan.codecs]
         level = [node]
         while level:
-            used |= {(KIND, inner.id): inner.name for inner in level}
+            used += [(KIND, inner.id, inner.name) for inner in level]
             level = [part for inner in level for _, part in inner.parts()]
-        for key, name in used.items():
-            if key[1] >= FIRST_PRIVATE and self._bindings.get(key) != name:
-                raise ValueError(f"{name} with id {key[1]} is not bound: pass it as a plug-in")
+        for number, key, name in used:
+            if key >= FIRST_PRIVATE and self._bindings.get((number, key)) != name:
+                raise ValueError(f"{name} with id {key} is not bound: pass it as a plug-in")
 
     def _workers(self, leaf: Dense, plan: Plan) -> ThreadPoolExecutor | None:
         """Return the threads for a leaf, if it has blocks for several."""
@@ -502,9 +504,10 @@ def joined(*series: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview
 
 def _check_tree(root: Node) -> None:
     """Check the bounds on a tree's size before any of it is encoded."""
-    level, nodes = [root], 0
-    for _ in range(MAX_DEPTH):
+    level, nodes, depth = [root], 0, 0
+    while level and depth < MAX_DEPTH:
         nodes += len(level)
+        depth += 1
         level = [part for node in level for _, part in node.parts()]
     if level or nodes > MAX_NODES:
         raise Invalid("bad-node", f"a tensor has at most {MAX_DEPTH} levels and {MAX_NODES} nodes")
