@@ -12,11 +12,12 @@ from nnpack.dtypes import Array
 from nnpack.errors import located
 from nnpack.nodes.dense import Dense
 from nnpack.scratch import lent
+from nnpack.sections import but_checksum
 from nnpack.source import SMALL
 from nnpack.stream import ENTRY, Stream, check_crc
 from nnpack.tensor import Tensor
 from nnpack.tree import one_block
-from nnpack.wire import up8
+from nnpack.wire import U32, up8
 
 if TYPE_CHECKING:
     from nnpack.reader import Reader
@@ -33,7 +34,7 @@ class Form:
         self.shape, self.charge = tensor.shape, tensor.charge
         self._streams = {stream.head.transform_parameter: stream}
         self._first = stream
-        self._raw = stream.head.is_raw and not stream.dtype.packed
+        self.raw = stream.head.is_raw and not stream.dtype.packed
         self._possible: set[tuple[int, tuple[int, ...]]] = set()
 
     @classmethod
@@ -58,27 +59,38 @@ class Form:
 
     def read(self, reader: Reader, section: Section, parameter: int, entries: Entries) -> Array:
         """Return a tensor, its head compared and its bytes checked."""
+        if self.raw:
+            return self._read_raw(reader, section, entries[1])
         stream = self._streams[parameter]
         out = np.empty(self.shape, stream.dtype.numpy)
-        cells, at, start = out.reshape(-1), section.offset, section.payload_offset
-        with located(at, section.name):
-            if self._raw and section.payload_length > SMALL:
-                reader.compared(section)
-                stream.read_raw(start, entries[1], cells)
-                return out
-            head, gap = section.head(), start - at
-            with lent() as scratch:
-                whole = stream.source.borrow(at, gap + section.payload_length, scratch)
-                if whole[:gap] != head.ljust(gap, b"\0"):
-                    raise unlike(section, head, bytes(whole[:gap]))
-                stored = whole[gap:]
-                if self._raw:
-                    check_crc(stored, entries[1], start)
-                    cells.view(np.uint8)[:] = stored
-                else:
-                    pairs = [*zip(entries[::2], entries[1::2], strict=True)]
-                    stream.decode_stored(stored, pairs, start, cells, scratch)
+        at, start = section.offset, section.payload_offset
+        with located(at, section.name), lent() as scratch:
+            whole = stream.source.borrow(at, start - at + section.payload_length, scratch)
+            _compare(section, whole[: start - at])
+            pairs = [*zip(entries[::2], entries[1::2], strict=True)]
+            stream.decode_stored(whole[start - at :], pairs, start, out.reshape(-1), scratch)
         return out
+
+    def _read_raw(self, reader: Reader, section: Section, crc: int) -> Array:
+        stream, at, start = self._first, section.offset, section.payload_offset
+        if section.payload_length > SMALL:
+            reader.compared(section)
+            out = np.empty(self.shape, stream.dtype.numpy)
+            with located(at, section.name):
+                stream.read_raw(start, crc, out.reshape(-1))
+            return out
+        whole = stream.source.read(at, start - at + section.payload_length)
+        _compare(section, whole[: start - at])
+        data = bytearray(whole[start - at :])
+        check_crc(data, crc, start, section.name)
+        return np.ndarray(self.shape, stream.dtype.numpy, data)
+
+
+def _compare(section: Section, inline: memoryview) -> None:
+    """Compare the head and its padding with the directory's."""
+    head = section.head()
+    if inline != head.ljust(len(inline), b"\0"):
+        raise unlike(section, head, bytes(inline))
 
 
 Entries = tuple[int, ...]
@@ -93,6 +105,7 @@ def load_all(reader: Reader) -> dict[str, Array]:
     checked, of the others the rest is only compared with it.
     """
     forms: dict[tuple[bytes, bytes, int], Form | None] = {}
+    plain: dict[tuple[bytes, int, int], Form] = {}  # raw ones, of which there may be a million
     found: dict[str, tuple[Form, Section, int, Entries] | Tensor] = {}
     charge = stored = 0
     for section in reader.directory:
@@ -100,6 +113,13 @@ def load_all(reader: Reader) -> dict[str, Array]:
             continue
         stored += section.payload_length
         body = section.body
+        same = but_checksum(section)
+        form = plain.get(same) if section.type == TENSOR else None
+        if form:
+            crc = U32.unpack(body[-U32.size :])[0]
+            found[section.name] = form, section, 0, (section.payload_length, crc)
+            charge += form.charge
+            continue
         at, planes = one_block(body) if section.type == TENSOR else (0, 0)
         table = len(body) - ENTRY * planes
         key = body[: at + 3], body[at + 4 : table], section.alignment
@@ -114,7 +134,9 @@ def load_all(reader: Reader) -> dict[str, Array]:
         tensor = found[section.name] = reader[section.name]
         charge += tensor.charge
         if planes and key not in forms:
-            forms[key] = Form.of(tensor)
+            form = forms[key] = Form.of(tensor)
+            if form and form.raw:
+                plain[same] = form
     reader.limits.check_request(charge, stored)
     # One after the other, large ones in pieces side by side: small tensors on several threads were
     # slower than on one, since each call into numpy is short.
