@@ -61,6 +61,8 @@ BYTES, DELTA, PAIR, FLOAT, FLOAT5 = 1, 2, 3, 4, 5
 EXPONENTS: Final = ("bfloat16", "float32")
 USUAL: Final = (*EXPONENTS, "float16")
 NIBBLES: Final = 16
+MANY_SYMBOLS: Final = 64
+"""Distinct cells from which zstd finds no short matches that do harm."""
 REPEATS: Final = 0.7
 """Where zstd's matches make less than this of whole cells, something is repeated."""
 
@@ -123,6 +125,9 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float | None]:
     usual = None if small else _usual(profile, sample, leaf, plain.log2)
     if usual is not None:
         return usual, None
+    signed = _signed(sample, leaf, plain.log2) if profile == "balanced" else None
+    if signed is not None:
+        return signed
     pays = PAYS_SMALL if small else PAYS
     blocks = -(-leaf.size >> plain.log2)
     scale = leaf.size / len(sample)
@@ -178,6 +183,27 @@ def _usual_cost(profile: str, leaf: Dense) -> float:
     sample = _sample(leaf, 1 << _log2(cell, leaf.size), SAMPLE_CELLS)
     bits = _bits_of(np.bincount(_hot(sample, cell))) / len(sample)
     return leaf.size * ((4.0 if profile == "fast" else bits) + cell.bits - 8) / 8
+
+
+def _signed(sample: Array, leaf: Dense, log2: int) -> tuple[Plan, float] | None:
+    """Return the plan for float8 weights with signs like noise, and what it takes; None for others.
+
+    One histogram tells what trials of the cells and of their planes would.
+    """
+    cell, cells = leaf.cell, len(sample)
+    pair = TRANSFORMS[PAIR]
+    if cell.bits != 8 or cell.family != "float" or not pair.accepts(cell) or cells < SAMPLE_CELLS:
+        return None
+    held = sample.view(np.uint8)
+    counts = np.bincount(held, minlength=256)
+    together, apart = _codes(counts), _codes(counts[:128] + counts[128:]) + cells / 8
+    if np.count_nonzero(counts) < MANY_SYMBOLS or apart > PAYS * cells or together < PAYS * apart:
+        return None
+    signs = np.packbits(held >> 7)
+    if len(Zstd().encode(signs.data)) < len(signs) or len(Zstd().encode(held.data)) < PAYS * apart:
+        return None
+    codec = Zstd(WEIGHTS)
+    return Plan(pair, (Raw(), codec, codec), log2), leaf.size * apart / cells
 
 
 def _hot(cells: Array, cell: DType) -> Array:
@@ -288,7 +314,7 @@ def _pick(profile: str, plane: Array) -> tuple[AnyCodec, float]:
         coded = len(Lz4().encode(plane.data))
         return (Lz4(), coded) if coded < PAYS_FAST * size else (Raw(), float(size))
     few = size < SAMPLE_CELLS
-    entropy = float(size) if few else _entropy(plane)
+    entropy = float(size) if few else _codes(np.bincount(plane, minlength=256))
     if not few and entropy > NOISE / 8 * size:
         return Raw(), float(size)
     matches = len(Zstd().encode(plane.data))
@@ -308,14 +334,13 @@ def _with_weights(plane: Array, entropy: float) -> float:
     return float(coded) if coded < entropy else max(entropy, coded - TABLE)
 
 
-def _entropy(plane: Array) -> float:
-    """Return the bytes that Huffman codes of single bytes need, about, and their table.
+def _codes(found: Array) -> float:
+    """Return the bytes that Huffman codes need for bytes counted so, about, and their table.
 
     That is the entropy, unless one byte is more than half of all: its code cannot be shorter than
     a bit.
     """
-    total = len(plane)
-    found = np.bincount(plane, minlength=256)
+    total = int(found.sum())
     bits = _bits_of(found)
     most = int(found.max()) / total
     if 0.5 < most < 1:
