@@ -324,9 +324,9 @@ def test_options_that_are_no_whole_numbers(options):
         nnpack.Writer(io.BytesIO(), profile=["raw"])
 
 
-@pytest.mark.parametrize("at", range(5))
+@pytest.mark.parametrize("at", range(3))
 def test_a_section_that_is_half_written_is_never_followed_by_another(at, monkeypatch):
-    file = nnpack.Writer(io.BytesIO())
+    file = nnpack.Writer(io.BytesIO(), profile="raw")
     emit, calls = file._emit, []
 
     def fails(data):
@@ -336,7 +336,8 @@ def test_a_section_that_is_half_written_is_never_followed_by_another(at, monkeyp
         emit(data)
 
     monkeypatch.setattr(file, "_emit", fails)
-    value = nnpack.Codebook(np.float32([1, 2]), np.zeros(2, np.uint8))
+    # Its head, its table and its indices are written one by one.
+    value = nnpack.Codebook(np.arange(40_000, dtype=np.float32), np.zeros(80_000, np.uint16))
     with pytest.raises(OSError, match="spool"):
         file.add("w", value)
     with pytest.raises(ValueError, match="a write failed: the file cannot be finished"):
