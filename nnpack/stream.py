@@ -389,9 +389,8 @@ class Stream:
                 codec.decode_many([stored for _, _, stored in blocks], out)
             except NnpackError:
                 for plane, (_, at, stored) in zip(out, blocks, strict=True):
-                    with located(at):  # it is one of these
+                    with located(at):  # tells which of them it is
                         codec.decode_into(stored, plane.data)
-                raise
             found |= {index: plane for (index, _, _), plane in zip(blocks, out, strict=True)}
         return found
 

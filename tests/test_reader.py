@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -1586,3 +1587,39 @@ def test_what_the_disk_cannot_read_is_an_os_error(tmp_path, monkeypatch):
         monkeypatch.setattr(os, "preadv", fail)
         with pytest.raises(OSError, match="Input/output error"):
             tensor.read()
+
+
+def test_tensors_of_one_form_are_loaded_alike():
+    """They differ in the room for exceptions, in stored lengths, or in nothing but their bytes."""
+    rng = np.random.default_rng(11)
+    weights = rng.standard_normal((9, 5000)).astype(ml_dtypes.bfloat16)
+    for number in range(6):
+        weights[number, : 7 * number] *= 1e-30
+    model = {f"w{number}": row for number, row in enumerate(weights)}
+    model |= {f"raw{number}": rng.integers(0, 256, 50_000, np.uint8) for number in range(3)}
+    data = nnpack.save(model)
+    with nnpack.open(data) as file:
+        rooms = {file[name].node.source.head.transform_parameter for name in model}
+        last = file["raw2"].section
+        assert file["raw2"].node.source.head.is_raw
+    assert len(rooms) > 3
+    loaded = nnpack.load(data)
+    assert all(testing.same_bits(loaded[name], array) for name, array in model.items())
+    for name, at in (("raw2", last.payload_offset + 9), ("raw2", last.offset + 9)):
+        damaged = bytearray(data)
+        damaged[at] ^= 1
+        with pytest.raises(nnpack.NnpackError) as caught:
+            nnpack.load(bytes(damaged))
+        assert caught.value.section == name
+    with nnpack.open(data) as file:
+        section = file["w8"].section
+    damaged = bytearray(data)
+    damaged[section.payload_offset + 3000] ^= 1
+    with pytest.raises(nnpack.ChecksumError) as caught:
+        nnpack.load(bytes(damaged))
+    assert caught.value.section == "w8"
+    damaged = bytearray(data)
+    damaged[section.offset + 9] ^= 1
+    with pytest.raises(nnpack.NnpackError) as caught:
+        nnpack.load(bytes(damaged))
+    assert caught.value.section == "w8"
