@@ -74,6 +74,22 @@ class LaneCodec(Codec):
     def decode_many(self, stored: Sequence[memoryview], out: Array) -> None:
         """Fill blocks of one length, uint8 [blocks, symbols]."""
 
+    def decode_steps(self, states: Array, words: Words, out: Array) -> None:
+        """Fill blocks and move the states, [..., blocks, lanes]; the last step may be a part."""
+        whole = out.shape[1] // self.lanes
+        if whole:
+            cells = out[:, : whole * self.lanes].reshape(len(out), whole, self.lanes)
+            self.steps(states, words, cells)
+        rest = out[:, whole * self.lanes :]
+        if rest.size:
+            some = states[..., : rest.shape[1]].copy()
+            self.steps(some, words, rest[:, None])
+            states[..., : rest.shape[1]] = some
+
+    @abstractmethod
+    def steps(self, states: Array, words: Words, out: Array) -> None:
+        """Fill steps of all lanes, uint8 [blocks, steps, lanes], and move the states."""
+
 
 class Steps:
     """Takes the symbols of each step, and puts them where they belong, many steps at once.

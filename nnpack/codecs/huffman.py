@@ -138,26 +138,16 @@ class _Huffman(LaneCodec):
 
     def decode_many(self, stored: Sequence[memoryview], out: Array) -> None:
         words = Words(stored)
-        bits = np.zeros((len(out), self.lanes), np.uint32)
-        held = np.zeros_like(bits)
-        whole = out.shape[1] // self.lanes
-        if whole:
-            cells = out[:, : whole * self.lanes].reshape(len(out), whole, self.lanes)
-            self._steps(bits, held, words, cells)
-        rest = out[:, whole * self.lanes :]
-        if rest.size:
-            width = rest.shape[1]
-            some, count = bits[:, :width].copy(), held[:, :width].copy()
-            self._steps(some, count, words, rest[:, None])
-            bits[:, :width], held[:, :width] = some, count
+        states = np.zeros((2, len(out), self.lanes), np.uint32)  # bits, and how many
+        self.decode_steps(states, words, out)
+        bits, held = states
         words.finish()
         if (bits & ((np.uint32(1) << held) - np.uint32(1))).any():
             raise error("bad-stream", "bits behind a lane's last symbol are not zero")
 
-    def _steps(self, bits: Array, held: Array, words: Words, out: Array) -> None:
-        """Decode steps, uint8 [blocks, steps, lanes]; bits and their number are [blocks, lanes]."""
-        ends = np.arange(bits.shape[1], bits.size + 1, bits.shape[1])
-        bits, held = bits.reshape(-1), held.reshape(-1)
+    def steps(self, states: Array, words: Words, out: Array) -> None:
+        bits, held = states.reshape(2, -1)
+        ends = np.arange(states.shape[-1], bits.size + 1, states.shape[-1])
         few = np.empty(bits.shape, np.bool_)
         slot, found = np.empty_like(bits), np.empty_like(bits)
         symbols = found.view(np.uint8)[3::4]

@@ -146,21 +146,12 @@ class _Rans(LaneCodec):
         states = states.astype(np.uint32)
         if (states < _LEAST).any():
             raise error("bad-stream", "a state below 2^16")
-        whole = out.shape[1] // self.lanes
-        if whole:
-            cells = out[:, : whole * self.lanes].reshape(len(out), whole, self.lanes)
-            self._steps(states, words, cells)
-        rest = out[:, whole * self.lanes :]
-        if rest.size:
-            some = states[:, : rest.shape[1]].copy()
-            self._steps(some, words, rest[:, None])
-            states[:, : rest.shape[1]] = some
+        self.decode_steps(states, words, out)
         words.finish()
         if (states != _LEAST).any():
             raise error("bad-stream", "a lane does not end where it began")
 
-    def _steps(self, states: Array, words: Words, out: Array) -> None:
-        """Decode steps, uint8 [blocks, steps, lanes], and move the states, [blocks, lanes]."""
+    def steps(self, states: Array, words: Words, out: Array) -> None:
         x = states.reshape(-1)
         slot, found, factor = np.empty_like(x), np.empty_like(x), np.empty_like(x)
         symbols = found.view(np.uint8)[3::4]
