@@ -1,0 +1,1 @@
+"""The generator of the vectors: it shares no code with any reader."""

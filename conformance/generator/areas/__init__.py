@@ -1,0 +1,7 @@
+"""The vectors, an area a module; each has `vectors()`."""
+
+from __future__ import annotations
+
+from conformance.generator.areas import start
+
+AREAS = (start,)

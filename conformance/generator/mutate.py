@@ -1,0 +1,232 @@
+"""Operations on valid files, and the repair of checksums behind them.
+
+A file is taken apart into sections, changed, and put together again: heads, directory and trailer
+then have right checksums and lengths, so that what is refused is what was changed. An operation is
+a JSON object:
+
+    {"op": "section", "index", "field", "value"}     in the inline head and in the directory
+    {"op": "inline",  "index", "field", "value"}     in the inline head alone
+    {"op": "listed",  "index", "field", "value"}     in the directory alone
+    {"op": "splice",  "index", "field", "at", "old", "new"}   in the name, body or payload
+    {"op": "drop", "index"}   {"op": "copy", "index", "to"}   {"op": "move", "index", "to"}
+    {"op": "add", "to", "section": {"type", "name", "body", "payload", "flags", "alignment"}}
+    {"op": "header", "at", "old", "new"}             of the 16 bytes
+    {"op": "directory", "at", "old", "new"}          of the decoded directory
+    {"op": "leaf", "field", "at", "old", "new"}      of the directory's own body or payload
+    {"op": "last", "field", "value"}                 of the directory's own head
+    {"op": "trailer", "at", "old", "new"}            its checksum is right if `at` is below 16
+    {"op": "file", "at", "old", "new"}               of the finished bytes, nothing repaired
+
+Bytes are hex; `old` must stand at `at` and may be shorter or longer than `new`; a negative `at`
+counts from the end, and `null` is the end. Fields are those of `assemble.Section` and, for one side
+alone, of its `inline` and `listed`.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from conformance.generator.assemble import (
+    DENSE,
+    DIRECTORY,
+    HEADER,
+    Section,
+    assemble,
+    byte_leaf,
+    up8,
+)
+
+Operation = dict[str, Any]
+_BYTES = {"name", "body", "payload", "sync"}
+
+
+@dataclass
+class Parsed:
+    """A valid file's parts; its directory is remade."""
+
+    header: bytes = HEADER
+    sections: list[Section] = field(default_factory=list)
+    directory: list[Operation] = field(default_factory=list)
+    last: list[Operation] = field(default_factory=list)
+    trailer: list[Operation] = field(default_factory=list)
+    file: list[Operation] = field(default_factory=list)
+
+
+def parse(data: bytes) -> Parsed:
+    """Take a valid file apart by its inline heads."""
+    found, at = Parsed(data[:16]), 16
+    while True:
+        kind, flags, length, name, alignment = struct.unpack_from("<HHIHB", data, at + 4)
+        size = struct.unpack_from("<Q", data, at + 16)[0]
+        if kind == DIRECTORY:
+            return found
+        start = -(-(at + length) // (1 << alignment)) << alignment
+        found.sections.append(
+            Section(
+                kind,
+                data[at + 32 : at + 32 + name],
+                data[at + 32 + up8(name) : at + length],
+                data[start : start + size],
+                flags,
+                alignment,
+            )
+        )
+        at = up8(start + size)
+
+
+@dataclass(frozen=True)
+class Node:
+    """Where a node stands in a body."""
+
+    kind: int
+    at: int
+    shape: int
+    """Offset of the first dimension."""
+    parameters: int
+    """Offset of the parameters."""
+    end: int
+    """Offset behind the parameters."""
+    level: int
+
+
+def nodes(body: bytes, at: int = 0, level: int = 1) -> list[Node]:
+    """Return the nodes of a valid tree in pre-order (SPEC 8.1)."""
+    kind, _, _, rank, many = body[at : at + 5]
+    size = struct.unpack_from("<I", body, at + 8)[0]
+    start = at + 16 + 8 * rank
+    found = [Node(kind, at, at + 16, start, start + size, level)]
+    inner = start + size
+    for _ in range(many):
+        found += nodes(body, inner, level + 1)
+        inner += struct.unpack_from("<I", body, inner + 12)[0]
+    return found
+
+
+def entries(body: bytes) -> list[tuple[int, int]]:
+    """Return (offset in the body, position in the payload) of the entries of all leaves.
+
+    For sections whose alignment is 3, or whose only raw leaf is the first.
+    """
+    found, position = [], 0
+    for one in nodes(body):
+        if one.kind != DENSE:
+            continue
+        table = one.parameters + up8(4 + body[one.parameters + 2])
+        for entry in range(table, one.end, 8):
+            position = up8(position)
+            found.append((entry, position))
+            position += struct.unpack_from("<I", body, entry)[0]
+    return found
+
+
+def repaired(section: Section) -> Section:
+    """Return a section whose block tables have the checksums of what is stored."""
+    body = bytearray(section.body)
+    for entry, position in entries(section.body):
+        length = struct.unpack_from("<I", body, entry)[0]
+        crc = zlib.crc32(section.payload[position : position + length])
+        struct.pack_into("<I", body, entry + 4, crc)
+    return replace(section, body=bytes(body))
+
+
+def splice(data: bytes, operation: Operation) -> bytes:
+    """Return bytes with `old` replaced by `new`."""
+    at = operation["at"]
+    at = len(data) if at is None else at + len(data) if at < 0 else at
+    old, new = (bytes.fromhex(operation[key]) for key in ("old", "new"))
+    if data[at : at + len(old)] != old:
+        raise ValueError(f"{data[at : at + len(old)].hex()} stands at {at}, not {old.hex()}")
+    return data[:at] + new + data[at + len(old) :]
+
+
+def _value(name: str, value: Any) -> Any:
+    return bytes.fromhex(value) if name in _BYTES else value
+
+
+def _apply(file: Parsed, operation: Operation) -> None:
+    kind, index = operation["op"], operation.get("index", 0)
+    sections = file.sections
+    if kind == "section":
+        name = operation["field"]
+        changed = {name: _value(name, operation["value"])}
+        sections[index] = replace(sections[index], **changed)
+    elif kind in {"inline", "listed"}:
+        name = operation["field"]
+        said = {**getattr(sections[index], kind), name: _value(name, operation["value"])}
+        sections[index] = replace(sections[index], **{kind: said})
+    elif kind == "splice":
+        name = operation["field"]
+        old = getattr(sections[index], name)
+        sections[index] = replace(sections[index], **{name: splice(old, operation)})
+    elif kind == "drop":
+        del sections[index]
+    elif kind == "copy":
+        sections.insert(operation["to"], sections[index])
+    elif kind == "move":
+        sections.insert(operation["to"], sections.pop(index))
+    elif kind == "add":
+        given = {name: _value(name, value) for name, value in operation["section"].items()}
+        sections.insert(operation["to"], Section(**given))
+    elif kind == "header":
+        file.header = splice(file.header, operation)
+    else:
+        later = {"directory": file.directory, "leaf": file.last, "last": file.last,
+                 "trailer": file.trailer, "file": file.file}  # fmt: skip
+        later[kind].append(operation)
+
+
+_INLINE = {"length", "head_length", "name_length", "sync", "zero15", "zero24", "checksum"}
+
+
+def _directory(data: bytes, operations: Iterable[Operation]) -> Section:
+    """Return the directory's section, changed by operations on it alone."""
+    section = Section(DIRECTORY, b"", byte_leaf(data), data)
+    for operation in operations:
+        name = operation["field"]
+        if operation["op"] == "leaf":
+            section = replace(section, **{name: splice(getattr(section, name), operation)})
+        elif name in _INLINE:
+            said = {**section.inline, name: _value(name, operation["value"])}
+            section = replace(section, inline=said)
+        else:
+            section = replace(section, **{name: _value(name, operation["value"])})
+    return section
+
+
+def apply(data: bytes, operations: Iterable[Operation], repair: Sequence[str] = ()) -> bytes:
+    """Return what operations make of a valid file.
+
+    Args:
+        data: the file; its directory must be raw.
+        operations: applied in order.
+        repair: "planes" gives the block tables of all sections the checksums of what is stored.
+    """
+    file = parse(data)
+    for operation in operations:
+        _apply(file, operation)
+    if "planes" in repair:
+        file.sections = [repaired(s) if s.payload and s.body else s for s in file.sections]
+
+    def listing(directory: bytes) -> bytes:
+        for operation in file.directory:
+            directory = splice(directory, operation)
+        return directory
+
+    def trailer(end: bytes) -> bytes:
+        for operation in file.trailer:
+            end = splice(end, operation)
+        return end
+
+    whole = assemble(*file.sections, header=file.header, listing=listing, directory=lambda data: _directory(data, file.last),
+                     trailer=trailer)  # fmt: skip
+    if any(operation["at"] is not None and 0 <= operation["at"] < 16 for operation in file.trailer):
+        start = whole.rfind(b"\x89SEC" + struct.pack("<H", DIRECTORY))
+        covered = whole[:16] + whole[start:-32] + whole[-32:-16]
+        whole = whole[:-16] + struct.pack("<I", zlib.crc32(covered)) + whole[-12:]
+    for operation in file.file:
+        whole = splice(whole, operation)
+    return whole
