@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
 from nnpack.container import ALIAS, TENSOR, Section, unlike
-from nnpack.dtypes import Array
+from nnpack.dtypes import Array, count
 from nnpack.errors import located
 from nnpack.nodes.dense import Dense
 from nnpack.scratch import lent
@@ -57,12 +57,14 @@ class Form:
             self._possible.add((parameter, lengths))
         return sum(map(up8, lengths[:-1])) + lengths[-1] == section.payload_length
 
-    def read(self, reader: Reader, section: Section, parameter: int, entries: Entries) -> Array:
+    def read(
+        self, reader: Reader, section: Section, parameter: int, entries: Entries, room: Room
+    ) -> Array:
         """Return a tensor, its head compared and its bytes checked."""
         if self.raw:
-            return self._read_raw(reader, section, entries[1])
+            return self._read_raw(reader, section, entries[1], room)
         stream = self._streams[parameter]
-        out = np.empty(self.shape, stream.dtype.numpy)
+        out = room.empty(self.shape, stream.dtype.numpy)
         at, start = section.offset, section.payload_offset
         with located(at, section.name), lent() as scratch:
             whole = stream.source.borrow(at, start - at + section.payload_length, scratch)
@@ -71,11 +73,11 @@ class Form:
             stream.decode_stored(whole[start - at :], pairs, start, out.reshape(-1), scratch)
         return out
 
-    def _read_raw(self, reader: Reader, section: Section, crc: int) -> Array:
+    def _read_raw(self, reader: Reader, section: Section, crc: int, room: Room) -> Array:
         stream, at, start = self._first, section.offset, section.payload_offset
         if section.payload_length > SMALL:
             reader.compared(section)
-            out = np.empty(self.shape, stream.dtype.numpy)
+            out = room.empty(self.shape, stream.dtype.numpy)
             with located(at, section.name):
                 stream.read_raw(start, crc, out.reshape(-1))
             return out
@@ -84,6 +86,35 @@ class Form:
         data = bytearray(whole[start - at :])
         check_crc(data, crc, start, section.name)
         return np.ndarray(self.shape, stream.dtype.numpy, data)
+
+
+class Room:
+    """Memory for many arrays: small ones stand side by side in a few large pieces.
+
+    The system gives one large piece at less than half of what as many small ones cost. A piece is
+    freed with the last of its arrays.
+    """
+
+    PIECE: Final = 16 << 20
+    OWN: Final = 4 << 20
+    """Bytes from which an array has a piece of its own."""
+    LINE: Final = 64
+
+    def __init__(self, size: int) -> None:
+        """Begin with none; all arrays together will have about so many bytes."""
+        self._left, self._piece, self._at = size, np.empty(0, np.uint8), 0
+
+    def empty(self, shape: tuple[int, ...], memory: np.dtype[Any]) -> Array:
+        """Return an array whose content is undefined."""
+        size = count(shape) * memory.itemsize
+        if not 0 < size < self.OWN:
+            return np.empty(shape, memory)
+        size = (size + self.LINE - 1) // self.LINE * self.LINE
+        if self._at + size > len(self._piece):
+            self._piece, self._at = np.empty(max(min(self.PIECE, self._left), size), np.uint8), 0
+        at = self._at
+        self._at, self._left = at + size, self._left - size
+        return np.ndarray(shape, memory, self._piece, at)
 
 
 def _compare(section: Section, inline: memoryview) -> None:
@@ -140,7 +171,16 @@ def load_all(reader: Reader) -> dict[str, Array]:
     reader.limits.check_request(charge, stored)
     # One after the other, large ones in pieces side by side: small tensors on several threads were
     # slower than on one, since each call into numpy is short.
+    room = Room(charge)
     return {
-        name: item.read() if isinstance(item, Tensor) else item[0].read(reader, *item[1:])
+        name: _read_tree(item, room)
+        if isinstance(item, Tensor)
+        else item[0].read(reader, *item[1:], room)
         for name, item in found.items()
     }
+
+
+def _read_tree(tensor: Tensor, room: Room) -> Array:
+    if tensor.nbytes <= SMALL:
+        return tensor.read()
+    return tensor.read(room.empty(tensor.shape, tensor.node.cell.numpy))

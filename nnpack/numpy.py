@@ -84,6 +84,9 @@ def load_file(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Return all tensors of a file as arrays, each with memory of its own.
 
+    Arrays below 4 MiB stand side by side in pieces of up to 16 MiB, and a piece is freed with the
+    last of its arrays: copy a small one that is to outlive the others.
+
     Args:
         path: of the file.
         limits: what the file may cost; `Limits()` by default.

@@ -1623,3 +1623,23 @@ def test_tensors_of_one_form_are_loaded_alike():
     with pytest.raises(nnpack.NnpackError) as caught:
         nnpack.load(bytes(damaged))
     assert caught.value.section == "w8"
+
+
+@pytest.mark.parametrize("profile", ["raw", "balanced"])
+def test_loaded_arrays_stand_side_by_side_and_never_share_a_byte(profile):
+    rng = np.random.default_rng(5)
+    sizes = [*rng.integers(10_000, 30_000, 40).tolist(), 300_000, 1_500_000, 2_000_000, 0, 1]
+    given = {f"w{i}": rng.standard_normal(n).astype(np.float32) for i, n in enumerate(sizes)}
+    given["q"] = np.repeat(rng.standard_normal(7).astype(np.float32), 9_000)  # a tree
+    found = nnpack.load(testing.file_of(given, profile=profile))
+    places = sorted((x.ctypes.data, x.nbytes) for x in found.values() if x.nbytes)
+    assert all(a + size <= b for (a, size), (b, _) in zip(places, places[1:], strict=False))
+    owners = {id(x.base): x.base for x in found.values() if isinstance(x.base, np.ndarray)}
+    assert len(owners) < 10
+    assert max(base.nbytes for base in owners.values()) <= 16 << 20
+    assert found["w42"].base is None or found["w42"].base.nbytes <= found["w42"].nbytes
+    for name, array in found.items():
+        assert testing.same_bits(array, given[name])
+        assert array.flags.writeable
+        array.fill(0)
+    assert not any(array.any() for array in found.values())
