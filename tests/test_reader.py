@@ -12,6 +12,7 @@ import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import ml_dtypes
@@ -1633,7 +1634,7 @@ def test_loaded_arrays_stand_side_by_side_and_never_share_a_byte(profile):
     given["q"] = np.repeat(rng.standard_normal(7).astype(np.float32), 9_000)  # a tree
     found = nnpack.load(testing.file_of(given, profile=profile))
     places = sorted((x.ctypes.data, x.nbytes) for x in found.values() if x.nbytes)
-    assert all(a + size <= b for (a, size), (b, _) in zip(places, places[1:], strict=False))
+    assert all(a + size <= b for (a, size), (b, _) in pairwise(places))
     owners = {id(x.base): x.base for x in found.values() if isinstance(x.base, np.ndarray)}
     assert len(owners) < 10
     assert max(base.nbytes for base in owners.values()) <= 16 << 20

@@ -221,8 +221,13 @@ def apply(data: bytes, operations: Iterable[Operation], repair: Sequence[str] = 
             end = splice(end, operation)
         return end
 
-    whole = assemble(*file.sections, header=file.header, listing=listing, directory=lambda data: _directory(data, file.last),
-                     trailer=trailer)  # fmt: skip
+    whole = assemble(
+        *file.sections,
+        header=file.header,
+        listing=listing,
+        directory=lambda data: _directory(data, file.last),
+        trailer=trailer,
+    )
     if any(operation["at"] is not None and 0 <= operation["at"] < 16 for operation in file.trailer):
         start = whole.rfind(b"\x89SEC" + struct.pack("<H", DIRECTORY))
         covered = whole[:16] + whole[start:-32] + whole[-32:-16]
