@@ -10,7 +10,7 @@ from nnpack.abc import Node, read_range
 from nnpack.container import DIGESTS, DIRECTORY, GRAPH, HEAD_SIZE, Section
 from nnpack.directory import Directory, parse_directory
 from nnpack.dtypes import named
-from nnpack.errors import error, located
+from nnpack.errors import NnpackError, error, located
 from nnpack.limits import MAX_SECTIONS, Limits
 from nnpack.nodes.dense import Dense
 from nnpack.plugins import Plugins, split_plugins
@@ -201,6 +201,22 @@ def check_digests(section: Section, leaf: Dense) -> None:
             offset=section.offset,
             section=section.label,
         )
+
+
+def digest_faults(
+    section: Section, rows: memoryview | bytes, digests: Iterable[bytes]
+) -> Iterator[NnpackError]:
+    """Yield the error of each MiB before the section whose SHA-256 is not the one stored."""
+    for index, found in enumerate(digests):
+        if found != rows[32 * index : 32 * index + 32]:
+            start = index * CHUNK
+            stop = min(start + CHUNK, section.offset)
+            yield error(
+                "bad-digest",
+                f"the SHA-256 of bytes {start} to {stop} is not the one stored",
+                offset=start,
+                section=section.label,
+            )
 
 
 def read_root(section: Section, source: Source) -> tuple[bytes, bytes]:

@@ -19,6 +19,7 @@ from nnpack.sections import (
     check_leaf,
     check_names,
     check_stored,
+    digest_faults,
     directory_leaf,
     open_tree,
     parse_json,
@@ -27,6 +28,7 @@ from nnpack.sections import (
     read_directory,
 )
 from nnpack.source import BufferSource
+from nnpack.taps import Digests
 from nnpack.tensor import Tensor
 
 PIECE: Final = 1 << 20
@@ -102,6 +104,7 @@ class Stream:
         self._given = split_plugins(codecs, kinds)
         self._plugins = Plugins(*self._given, {})
         self._offset = 0
+        self._digests = Digests()
         self._seen: list[Section] = []
         self._types: dict[str, int] = {}
         self._graphs: list[tuple[Section, list[str]]] = []
@@ -111,11 +114,14 @@ class Stream:
         header = self._take(container.HEADER_SIZE, at_start=True)
         whole = len(header) == container.HEADER_SIZE
         container.check_header(header, container.SMALLEST_FILE if whole else len(header))
+        self._digests.update(header)
         while True:
             section, raw = self._head()
             if section.type == container.DIRECTORY:
                 self._finish(header, section, raw)
                 return
+            if section.type != container.DIGESTS:  # which cover what stands before them
+                self._digests.update(raw)
             self._limits.check("sections", len(self._seen) + 1, "the number of sections")
             item = self._section(section)
             self._seen.append(section)
@@ -160,7 +166,10 @@ class Stream:
         """Read a payload and the padding behind it."""
         start = section.payload_offset
         self._limits.check_request(section.payload_length, section.payload_length)
-        return BufferSource(self._take(section.end - start), start)
+        data = self._take(section.end - start)
+        if section.type != container.DIGESTS:
+            self._digests.update(data)
+        return BufferSource(data, start)
 
     def _section(self, section: Section) -> Item | None:
         """Read a section's payload, check it, and say what it holds."""
@@ -200,6 +209,9 @@ class Stream:
         leaf = bytes_leaf(section, self._plugins, payload)
         if section.type == container.DIGESTS:
             check_digests(section, leaf)
+            rows = read_bytes(section, leaf)
+            for bad in digest_faults(section, rows, self._digests.finish()):
+                raise bad
             return None
         if section.type == container.BLOB:
             self._limits.check_request(leaf.size, section.payload_length)

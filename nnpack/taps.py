@@ -1,4 +1,4 @@
-"""What looks at the bytes of a file as they are written."""
+"""What looks at the bytes of a file as they pass."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Crc:
 
 
 class Digests:
-    """SHA-256 of each MiB of what is written."""
+    """SHA-256 of each MiB of what passes."""
 
     def __init__(self) -> None:
         self._done: list[bytes] = []
@@ -38,7 +38,7 @@ class Digests:
                 self._done.append(self._current.digest())
                 self._current, self._left = hashlib.sha256(), CHUNK
 
-    def finish(self) -> bytes:
+    def finish(self) -> list[bytes]:
         """Return the digests, the last one of what is left."""
         last = [] if self._left == CHUNK else [self._current.digest()]
-        return b"".join(self._done + last)
+        return self._done + last

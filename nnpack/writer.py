@@ -335,7 +335,7 @@ class Writer:
             self._bytes(container.METADATA, "", self._metadata)
         root = None
         if self._digests:
-            digests = self._digests.finish()
+            digests = b"".join(self._digests.finish())
             root = hashlib.sha256(ROOT_PREFIX + U64.pack(self._offset))
             self._taps = [root.update]
             leaf = Dense(np.frombuffer(digests, np.uint8).reshape(-1, 32))

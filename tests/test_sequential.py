@@ -1,5 +1,6 @@
 """Reading from a pipe: what is yielded, when, and what is refused in the end."""
 
+import hashlib
 import io
 import struct
 import tracemalloc
@@ -10,6 +11,7 @@ import pytest
 
 import nnpack
 from nnpack import testing
+from nnpack.verify import verify
 from tests import assemble as a
 from tests.reading import fault, read_random, read_sequential
 from tests.test_reader import KIND_FILE, Negative, names, one
@@ -334,3 +336,16 @@ def test_both_ways_of_reading_give_the_same():
         data = written(fill, **options)
         assert repr(read_sequential(data)) == repr(read_random(data))
     assert items(testing.file_of({})) == []
+
+
+@pytest.mark.parametrize("size", [600_000, 4])
+def test_digests_are_compared_with_what_came(size):
+    data = testing.file_of({"w": np.arange(size, dtype=np.float32)}, profile="raw", digests=True)
+    assert [item.type for item in nnpack.read_stream(Pipe(data, 5000))] == ["tensor"]
+    part = a.tensor("w", a.dense(a.FLOAT32, (2,), bytes(8)), bytes(8))
+    covered = a.assemble(part)
+    covered = covered[: int.from_bytes(covered[-32:-24], "little")]
+    for rows, wanted in ((hashlib.sha256(covered).digest(), None), (bytes(32), "bad-digest")):
+        digests = a.Part(a.DIGESTS, b"", a.node(a.DENSE, a.UINT8, (1, 32), a.stream([rows])), rows, flags=1)  # fmt: skip
+        assert fault(a.assemble(part, digests), read_sequential) == wanted
+        assert [bad.error_class for bad in verify(a.assemble(part, digests)).faults] == [wanted][: bool(wanted)]  # fmt: skip
