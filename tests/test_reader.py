@@ -615,7 +615,6 @@ def root_of(file):
 def test_forged_digests():
     """Whoever can compute a CRC-32 cannot make a root."""
     part = a.floats("w", 1, 2)
-    rows = 32
     for shape, data, wanted in (
         ((1, 32), bytes(32), "bad-digest"),
         ((2, 32), bytes(64), "bad-shape"),
@@ -625,8 +624,7 @@ def test_forged_digests():
         file = a.assemble(part, a.Part(a.DIGESTS, b"", tree, data, flags=1))
         root = root_of(file)
         assert fault(file, expect=root) == wanted
-        assert rows == 32
-        assert fault(file, read_sequential) == (None if wanted == "bad-digest" else wanted)
+        assert fault(file, read_sequential) == wanted
     for tree in (
         a.dense(a.UINT8, (32,), bytes(32)),
         a.dense(0x28, (1, 32), bytes(32)),
