@@ -79,8 +79,13 @@ class Section:
     payload: bytes = b""
     flags: int = 0
     alignment: int = 3
+    lead: bytes | None = None
+    """What stands between head and payload instead of the padding of the chain (SPEC 5.7)."""
+    tail: bytes | None = None
+    """What stands behind the payload instead of that."""
     listed: dict[str, Any] = field(default_factory=dict)
-    """What the directory alone says: offset, length (of the payload) or a field of this class."""
+    """What the directory alone says: offset, length (of the payload), head_length, name_length, a
+    field of this class, or times: how many rows there are."""
     inline: dict[str, Any] = field(default_factory=dict)
     """What the inline head alone says: a field of this class, or length, head_length, name_length,
     sync, zero15, zero24, checksum."""
@@ -136,12 +141,15 @@ def names(*entries: tuple[int, int, bytes]) -> Section:
 
 def columns(rows: Sequence[tuple[int, Section]]) -> bytes:
     """Return the decoded directory of sections at offsets (SPEC 5.5)."""
-    seen = []
-    for offset, section in rows:
-        said = section.listed
-        one = replace(section, **{k: v for k, v in said.items() if k in _FIELDS})
-        length = said.get("length", len(section.payload))
-        seen.append((said.get("offset", offset), length, one))
+    seen = [
+        (
+            section.listed.get("offset", offset),
+            section.listed.get("length", len(section.payload)),
+            replace(section, **{k: v for k, v in section.listed.items() if k in _FIELDS}),
+        )
+        for offset, section in rows
+        for _ in range(section.listed.get("times", 1))
+    ]
     out = [struct.pack("<Q", len(seen))]
     for form, value in _COLUMNS:
         out.append(struct.pack(f"<{len(seen)}{form}", *map(value, seen)))
@@ -149,13 +157,17 @@ def columns(rows: Sequence[tuple[int, Section]]) -> bytes:
     return b"".join(out)
 
 
+def _head_length(section: Section) -> int:
+    return 32 + up8(len(section.name)) + len(section.body)
+
+
 _COLUMNS: tuple[tuple[str, Callable[[Any], int]], ...] = (
     ("Q", lambda row: row[0]),
     ("Q", lambda row: row[1]),
-    ("I", lambda row: 32 + up8(len(row[2].name)) + len(row[2].body)),
+    ("I", lambda row: row[2].listed.get("head_length", _head_length(row[2]))),
     ("H", lambda row: row[2].type),
     ("H", lambda row: row[2].flags),
-    ("H", lambda row: len(row[2].name)),
+    ("H", lambda row: row[2].listed.get("name_length", len(row[2].name))),
     ("B", lambda row: row[2].alignment),
 )
 
@@ -179,16 +191,20 @@ def assemble(
     out, rows = bytearray(header), []
     for section in sections:
         rows.append((len(out), section))
-        out += section.head(len(out))
-        out += bytes(-len(out) % (1 << section.alignment)) + section.payload
-        out += bytes(-len(out) & 7)
+        _put(out, section)
     data = columns(rows)
     data = listing(data) if listing else data
     last = directory(data) if directory else Section(DIRECTORY, b"", byte_leaf(data), data)
     offset = len(out)
-    out += last.head(offset)
-    out += bytes(-len(out) % (1 << last.alignment)) + last.payload
-    out += bytes(-len(out) & 7)
+    _put(out, last)
     pointers = struct.pack("<QQ", offset, len(out) - offset)
     end = pointers + struct.pack("<II", zlib.crc32(out[:16] + out[offset:] + pointers), 0) + END
     return bytes(out + (trailer(end) if trailer else end))
+
+
+def _put(out: bytearray, section: Section) -> None:
+    """Append a section by the chain (SPEC 5.7)."""
+    out += section.head(len(out))
+    padding = bytes(-len(out) % (1 << section.alignment))
+    out += (padding if section.lead is None else section.lead) + section.payload
+    out += bytes(-len(out) & 7) if section.tail is None else section.tail

@@ -8,6 +8,7 @@ a JSON object:
     {"op": "inline",  "index", "field", "value"}     in the inline head alone
     {"op": "listed",  "index", "field", "value"}     in the directory alone
     {"op": "splice",  "index", "field", "at", "old", "new"}   in the name, body or payload
+    {"op": "text",    "index", "value"}              the bytes of a byte leaf, raw, its body remade
     {"op": "drop", "index"}   {"op": "copy", "index", "to"}   {"op": "move", "index", "to"}
     {"op": "add", "to", "section": {"type", "name", "body", "payload", "flags", "alignment"}}
     {"op": "header", "at", "old", "new"}             of the 16 bytes
@@ -16,6 +17,7 @@ a JSON object:
     {"op": "last", "field", "value"}                 of the directory's own head
     {"op": "trailer", "at", "old", "new"}            its checksum is right if `at` is below 16
     {"op": "file", "at", "old", "new"}               of the finished bytes, nothing repaired
+    {"op": "cut", "at"}                              the finished bytes end there
 
 Bytes are hex; `old` must stand at `at` and may be shorter or longer than `new`; a negative `at`
 counts from the end, and `null` is the end. Fields are those of `assemble.Section` and, for one side
@@ -41,7 +43,7 @@ from conformance.generator.assemble import (
 )
 
 Operation = dict[str, Any]
-_BYTES = {"name", "body", "payload", "sync"}
+_BYTES = {"name", "body", "payload", "lead", "tail", "sync"}
 
 
 @dataclass
@@ -162,6 +164,9 @@ def _apply(file: Parsed, operation: Operation) -> None:
         name = operation["field"]
         old = getattr(sections[index], name)
         sections[index] = replace(sections[index], **{name: splice(old, operation)})
+    elif kind == "text":
+        data = bytes.fromhex(operation["value"])
+        sections[index] = replace(sections[index], body=byte_leaf(data), payload=data)
     elif kind == "drop":
         del sections[index]
     elif kind == "copy":
@@ -175,7 +180,7 @@ def _apply(file: Parsed, operation: Operation) -> None:
         file.header = splice(file.header, operation)
     else:
         later = {"directory": file.directory, "leaf": file.last, "last": file.last,
-                 "trailer": file.trailer, "file": file.file}  # fmt: skip
+                 "trailer": file.trailer, "file": file.file, "cut": file.file}  # fmt: skip
         later[kind].append(operation)
 
 
@@ -233,5 +238,6 @@ def apply(data: bytes, operations: Iterable[Operation], repair: Sequence[str] = 
         covered = whole[:16] + whole[start:-32] + whole[-32:-16]
         whole = whole[:-16] + struct.pack("<I", zlib.crc32(covered)) + whole[-12:]
     for operation in file.file:
-        whole = splice(whole, operation)
+        cut = operation["op"] == "cut"
+        whole = whole[: operation["at"]] if cut else splice(whole, operation)
     return whole

@@ -113,8 +113,9 @@ class Tree:
             for number, part in sorted(tree.parts.values(), key=_role):
                 add(part, number)
 
-        if any("unknown" in one.kind or "unknown" in one.dtype for one in self.nodes()):
-            return None
+        for one in self.nodes():
+            if "unknown" in one.kind + one.dtype or (one.leaf is not None and one.image is None):
+                return None
         add(self, 0)
         return found.hexdigest()
 

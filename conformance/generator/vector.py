@@ -160,16 +160,20 @@ def invalid(
     flags: Sequence[str] = ("under-validation",),
     profile: str | None = None,
     features: Sequence[str] | None = None,
+    also: Sequence[str] = (),
 ) -> Vector:
     """Return a file that breaks one rule.
 
-    `profile` is the least that sees the fault, by default the one that decodes all of the base.
+    `profile` is the least that sees the fault, by default the one that decodes all of the base;
+    `also` are the classes of rules that cannot be broken apart from it.
     """
     data = mutate.apply(base.data, operations, repair)
     needed = profile or base.sidecar["profile"]
     extra = base.sidecar["features"] if features is None else features
     said = _sidecar(f"invalid/{id}", data, "reject", why, requirements, needed, extra, flags)
     said |= {"error": error, "disposition": DISPOSITIONS.get(error, "corrupt")}
+    if also:
+        said["also"] = [*also]
     said["derived"] = {"base": base.id, "operations": [*operations], "repair": [*repair]}
     if data == base.data:
         raise ValueError(f"{id} changes nothing")

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from conformance.generator.areas import start
+from conformance.generator.areas import header, start
 
-AREAS = (start,)
+AREAS = (start, header)
