@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from conformance.generator.areas import header, start
+from conformance.generator.areas import header, leaves, sections, start
 
-AREAS = (start, header)
+AREAS = (start, header, sections, leaves)
