@@ -18,7 +18,6 @@ from conformance.generator.vector import (
     blob_of,
     invalid,
     other,
-    tensor_of,
     valid,
 )
 
@@ -62,6 +61,7 @@ def _valid() -> Iterator[Vector]:
         [blob_of("z", EMPTY.data)],
         flags=["ambiguity", "over-validation"],
     )
+    data = bytes(1024) + b"\1"
     yield valid(
         "blob/two-blocks",
         "A blob is stored in blocks of 2^10 cells; the second has one.",
@@ -69,10 +69,8 @@ def _valid() -> Iterator[Vector]:
         [
             blob_of(
                 "b",
-                bytes(1024) + b"\1",
-                dense(
-                    "uint8", (1025,), bytes(1024) + b"\1", Leaf((bytes(1024), b"\1"), log2=10)
-                ),  # fmt: skip
+                data,
+                dense("uint8", (1025,), data, Leaf((data[:1024], data[1024:]), log2=10)),
             )
         ],
     )
@@ -109,7 +107,7 @@ def _leaves() -> Iterator[Vector]:
                 1, b"\0", b"\1")  # fmt: skip
     yield found("int8", ["R-SEC-020"], "bad-node", "The data type of a blob is int8.",
                 2, b"\x18", b"\x28")  # fmt: skip
-    yield found("uint4", ["R-SEC-020"], "bad-node", "The data type of metadata is bool.",
+    yield found("bool", ["R-SEC-020"], "bad-node", "The data type of metadata is bool.",
                 2, b"\x18", b"\x01", METADATA)  # fmt: skip
     for slug, index in (("blob", BLOB), ("metadata", METADATA), ("graph", GRAPH)):
         yield found(f"bytes-in-{slug}", ["R-SEC-021"], "bad-value", "The transform of a "
@@ -124,7 +122,7 @@ def _leaves() -> Iterator[Vector]:
          a.node(a.CONSTANT, 0x18, (5,), bytes(8)), b""),
         ("uint16", "The data type of a blob is uint16.",
          a.node(a.DENSE, 0x19, (1,), a.stream([wide])), wide),
-        ("two-trees", "Two dense nodes stand in the body of a blob.", LEAF + LEAF, b"bytes" + bytes(3) + b"bytes"),
+        ("two-trees", "Two dense nodes stand in the body of a blob.", LEAF + LEAF, b"bytes\0\0\0bytes"),
         ("no-tree", "The body of a blob is empty.", b"", b""),
     ):  # fmt: skip
         yield invalid(
@@ -177,7 +175,7 @@ def _aliases() -> Iterator[Vector]:
                        profile="R0")  # fmt: skip
 
     yield found("target-empty", "R-SEC-025", "mismatch", "The target's length is 0.", bytes(8),
-                also=["bad-reference"])  # fmt: skip
+                also=["bad-reference", "bad-text"])  # fmt: skip
     yield found("target-short", "R-SEC-025", "mismatch", "The body is eight zero bytes longer than "
                 "its target needs.", b"\1\0t" + bytes(13), "hidden-bytes")  # fmt: skip
     yield found("target-long", "R-SEC-025", "mismatch", "The target reaches past the body.",
@@ -222,7 +220,7 @@ def _targets() -> Iterator[Vector]:
         "alias/composed",
         "The target is written as the tensor's name is, in the composed form.",
         ["R-NAM-014", "R-SEC-028"],
-        [tensor_of("é", dense("uint8", (1,), b"\1")), alias_of("a", "é")],
+        [tensor("\u00e9", 1), alias_of("a", "\u00e9")],
     )
     yield base
     yield invalid(
@@ -231,7 +229,7 @@ def _targets() -> Iterator[Vector]:
         ["R-NAM-014", "R-SEC-028"],
         "bad-reference",
         base,
-        [o.section(1, "body", a.alias(b"", "é".encode()).body.hex())],
+        [o.section(1, "body", a.alias(b"", "e\u0301".encode()).body.hex())],
         flags=["ambiguity"],
         profile="R0",
     )
