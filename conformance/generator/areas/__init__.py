@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
-from conformance.generator.areas import header, leaves, sections, start
+from conformance.generator.areas import (
+    bindings,
+    directory,
+    header,
+    leaves,
+    metadata,
+    names,
+    sections,
+    start,
+    unknown,
+)
 
-AREAS = (start, header, sections, leaves)
+AREAS = (
+    start,
+    header,
+    sections,
+    leaves,
+    names,
+    bindings,
+    directory,
+    unknown,
+    metadata,
+)

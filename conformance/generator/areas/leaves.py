@@ -122,7 +122,8 @@ def _leaves() -> Iterator[Vector]:
          a.node(a.CONSTANT, 0x18, (5,), bytes(8)), b""),
         ("uint16", "The data type of a blob is uint16.",
          a.node(a.DENSE, 0x19, (1,), a.stream([wide])), wide),
-        ("two-trees", "Two dense nodes stand in the body of a blob.", LEAF + LEAF, b"bytes\0\0\0bytes"),
+        ("two-trees", "Two dense nodes stand in the body of a blob.",
+         LEAF + LEAF, b"bytes\0\0\0bytes"),
         ("no-tree", "The body of a blob is empty.", b"", b""),
     ):  # fmt: skip
         yield invalid(
