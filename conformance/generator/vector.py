@@ -180,6 +180,24 @@ def invalid(
     return Vector(said["id"], data, said)
 
 
+def expected(
+    id: str, why: str, requirements: Sequence[str], base: Vector, root: str, *,
+    accepted: bool = True, operations: Sequence[mutate.Operation] = (),
+) -> Vector:  # fmt: skip
+    """Return a file and the root that is expected of it; without it, all may be right."""
+    data = mutate.apply(base.data, operations) if operations else base.data
+    result, area = ("accept", "valid") if accepted else ("reject", "invalid")
+    said = _sidecar(f"{area}/{id}", data, result, why, requirements, "R3",
+                    base.sidecar["features"], ["under-validation"])  # fmt: skip
+    said["expect"] = root
+    if accepted:
+        said["model"] = base.sidecar["model"]
+    else:
+        said |= {"error": "bad-digest", "disposition": "corrupt"}
+        said["derived"] = {"base": base.id, "operations": [*operations], "repair": []}
+    return Vector(said["id"], data, said)
+
+
 def limited(
     id: str, why: str, requirements: Sequence[str], base: Vector, limits: Mapping[str, int],
     error: str | None = None, **options: Any,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from conformance.generator.areas import (
     bindings,
+    digests,
     directory,
+    graphs,
     header,
     leaves,
     metadata,
@@ -24,4 +26,6 @@ AREAS = (
     directory,
     unknown,
     metadata,
+    graphs,
+    digests,
 )
