@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from conformance.generator.areas import (
     bindings,
+    canonical,
     digests,
     directory,
     graphs,
     header,
     leaves,
+    limits,
     metadata,
     names,
+    order,
     sections,
     start,
     unknown,
@@ -28,4 +31,7 @@ AREAS = (
     metadata,
     graphs,
     digests,
+    order,
+    canonical,
+    limits,
 )

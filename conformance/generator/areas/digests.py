@@ -58,7 +58,7 @@ def vectors() -> Iterator[Vector]:
 
 def _section(rows: bytes, shape: Sequence[int]) -> list[Operation]:
     """Give the digests other rows."""
-    body = a.node(a.DENSE, 0x18, shape, a.stream([rows]))
+    body = a.node(a.DENSE, 0x18, shape, a.stream([rows] if rows else []))
     return [o.section(DIGESTS, "body", body.hex()), o.section(DIGESTS, "payload", rows.hex())]
 
 
