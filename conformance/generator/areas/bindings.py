@@ -52,7 +52,7 @@ ALL = valid(
     "bindings/all",
     "Private ids of all five classes occur and are bound; the plain tensor is read, the others "
     "are unsupported.",
-    ["R-NAM-010", "R-RDR-003", "R-NAM-011"],
+    ["R-NAM-010", "R-RDR-002", "R-RDR-003", "R-NAM-011"],
     [
         other(a.names(*BOUND)),
         other(a.Section(200, b"note", a.byte_leaf(b"tree"), b"tree", flags=1)),
@@ -168,7 +168,7 @@ def _entries() -> Iterator[Vector]:
         """`raw` is class, id and name."""
         entry = raw[:2] + struct.pack("<H", len(raw) - 2 if length is None else length) + raw[2:]
         body = first + entry.ljust(a.up8(len(entry)), b"\0")
-        return invalid(f"bindings/{slug}", why, [id], error, NOTED,
+        return invalid(f"bindings/{slug}", why, id.split(), error, NOTED,
                        [o.section(0, "body", body.hex())], flags=[flag], profile="R0")  # fmt: skip
 
     yield found("class-six", "R-NAM-001", "bad-value", "An entry has class 6.", b"\6\x80a.b")
@@ -191,7 +191,7 @@ def _entries() -> Iterator[Vector]:
         ("zero-byte", b"org.exa\0mple", "A bound name contains a zero byte."),
         ("line-feed", b"org.example\n", "A bound name ends in a line feed."),
     ):  # fmt: skip
-        yield found(f"name-{slug}", "R-NAM-017", "bad-text", why, b"\5\x80" + name)
+        yield found(f"name-{slug}", "R-NAM-017 R-NAM-004", "bad-text", why, b"\5\x80" + name)
     yield found("name-past-body", "R-NAM-006", "bad-node", "An entry reaches past the body.",
                 b"\5\x80org.example", 64, "out-of-bounds")  # fmt: skip
     yield found("id-twice", "R-NAM-007", "bad-layout", "An id is bound twice.",

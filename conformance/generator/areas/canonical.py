@@ -42,7 +42,7 @@ def canonical(slug: str, why: str, ids: Sequence[str], *contents: Content) -> Ve
 
 def vectors() -> Iterator[Vector]:
     """Return the area's vectors."""
-    yield canonical("empty", "There are no contents.", ["R-CAN-002", "R-CAN-003"])
+    yield canonical("empty", "There are no contents.", ["R-CAN-001", "R-CAN-002", "R-CAN-003"])
     yield from _kinds()
     yield from _texts()
     yield from _order()
@@ -50,7 +50,7 @@ def vectors() -> Iterator[Vector]:
 
 
 def _kinds() -> Iterator[Vector]:
-    ids = ["R-CAN-005", "R-CAN-006", "R-CAN-002"]
+    ids = ["R-CAN-005", "R-CAN-006", "R-CAN-002", "R-RDR-001", "R-DIG-006"]
     yield canonical(
         "dense",
         "Dense tensors have cells of 1, 4, 8, 16 and 64 bits, no elements, and no axes.",
@@ -162,7 +162,7 @@ def _order() -> Iterator[Vector]:
         ("metadata-first", "mbtgau", "Metadata and a blob stand before the tensors."),
         ("alias-between", "taugmb", "An alias stands between two tensors."),
     ):
-        yield canonical(f"order-{slug}", why, ["R-CAN-008", "R-CAN-003"],
+        yield canonical(f"order-{slug}", why, ["R-CAN-008", "R-CAN-003", "R-CAN-004"],
                         *(contents[one] for one in order))  # fmt: skip
     yield canonical("names", "Names are two bytes, four and three a character, and a path.",
                     ["R-CAN-008"], tensor("\u00e9", 1), tensor("\U0001f600", 2),

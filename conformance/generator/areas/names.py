@@ -64,7 +64,7 @@ MALFORMED = (
 LONGEST = valid(
     "names/longest",
     "A name has 1024 bytes, the most.",
-    ["R-SEC-005", "R-NAM-012"],
+    ["R-SEC-005", "R-SEC-011", "R-NAM-012"],
     [tensor("\u4e2d" * 341 + "n", 1)],
 )
 

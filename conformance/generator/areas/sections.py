@@ -172,10 +172,10 @@ def _heads() -> Iterator[Vector]:
 
     def found(slug: str, id: str, error: str, why: str, operations: Sequence[Operation],
               base: Vector = MIXED, flag: str = "under-validation") -> Vector:  # fmt: skip
-        return invalid(f"sections/{slug}", why, [id], error, base, operations, flags=[flag],
+        return invalid(f"sections/{slug}", why, id.split(), error, base, operations, flags=[flag],
                        profile="R0")  # fmt: skip
 
-    yield found("head-of-76-bytes", "R-SEC-004", "bad-layout", "A head's length is no multiple "
+    yield found("head-of-76-bytes", "R-SEC-004 R-SEC-013", "bad-layout", "A head's length is no multiple "
                 "of 8.", [o.section(ANY, "body", b"four".hex())])  # fmt: skip
     yield found("head-too-short", "R-SEC-004", "bad-layout", "A head's length leaves no room for "
                 "its name.", o.both(ANY, "head_length", 32), flag="out-of-bounds")  # fmt: skip
@@ -224,7 +224,7 @@ def _inline(
 ) -> Vector:
     """Return a head that breaks what only an inline head can: it differs from the directory."""
     changes = [o.inline(0, field, value) for field, value in fields]
-    return invalid(f"sections/{slug}", why, ["R-RDR-011", id], "mismatch", FLOAT32, changes,
+    return invalid(f"sections/{slug}", why, ["R-RDR-011", id, "R-RDR-015"], "mismatch", FLOAT32, changes,
                    also=also, profile="R0")  # fmt: skip
 
 
@@ -244,6 +244,15 @@ def _checksums() -> Iterator[Vector]:
     ):  # fmt: skip
         yield invalid(f"sections/{slug}", why, ["R-SEC-010", "R-RDR-011"], "bad-checksum",
                       FLOAT32, [o.inline(0, "checksum", value)], profile="R0")  # fmt: skip
+    yield invalid(
+        "sections/second-payload-flipped",
+        "A bit of the second tensor's payload is flipped.",
+        ["R-STR-010", "R-RDR-014", "R-ERR-006"],
+        "bad-checksum",
+        PAIR,
+        [o.splice(1, "payload", 2, b"\6", b"\7")],
+        flags=["silent-wrong-value"],
+    )
     yield invalid(
         "sections/head-flipped",
         "A bit of a data type is flipped in the inline head alone.",
@@ -282,8 +291,9 @@ CHAIN: tuple[tuple[str, Sequence[Operation], str, str], ...] = (
 
 def _chain(slug: str, operations: Sequence[Operation], flag: str, why: str) -> Vector:
     seen = "R1" if operations[0]["op"] == "listed" else "R0"
-    return invalid(f"sections/{slug}", why, ["R-CHN-001"], "bad-layout", PAIR, operations,
-                   flags=[flag], profile=seen)  # fmt: skip
+    ids = ["R-DIR-002", "R-CHN-001"] if seen == "R1" else ["R-CHN-001"]
+    return invalid(f"sections/{slug}", why, ids, "bad-layout", PAIR, operations, flags=[flag],
+                   profile=seen)  # fmt: skip
 
 
 def _padding() -> Iterator[Vector]:
@@ -297,5 +307,5 @@ def _padding() -> Iterator[Vector]:
         ("padding-of-directory", FLOAT32, o.last("tail", "00000001"),
          "A byte of the padding between directory and trailer is set."),
     ):  # fmt: skip
-        yield invalid(f"sections/{slug}", why, ["R-CHN-002", "R-RDR-007"], "bad-layout", base,
+        yield invalid(f"sections/{slug}", why, ["R-CHN-002", "R-RDR-007", "R-RDR-012"], "bad-layout", base,
                       [operation], flags=["hidden-bytes"], profile="R0")  # fmt: skip
