@@ -181,8 +181,9 @@ def _mismatches() -> Iterator[Vector]:
                                       o.listed(2, "body", a.alias(b"", b"a").body.hex())],
          "The listed target of an alias is another."),
     ):  # fmt: skip
-        yield invalid(f"directory/other-{slug}", why, ["R-DIR-016", id, "R-RDR-006", "R-RDR-016"], "mismatch",
-                      base, operations, flags=["ambiguity"], profile="R1",
+        ids = ["R-DIR-016", id, "R-RDR-006", "R-RDR-016"]
+        yield invalid(f"directory/other-{slug}", why, ids, "mismatch", base, operations,
+                      flags=["ambiguity"], profile="R1",
                       also=["bad-checksum"] if slug == "head-length" else [])  # fmt: skip
 
 

@@ -96,8 +96,9 @@ def _magics() -> Iterator[Vector]:
 
 def _ends() -> Iterator[Vector]:
     def short(slug: str, base: Vector, at: int, why: str) -> Vector:
-        return invalid(f"header/{slug}", why, ["R-ERR-007", "R-ERR-004", "R-ERR-002"], "truncated", base,
-                       [o.cut(at)], flags=["out-of-bounds"], profile="R0")  # fmt: skip
+        ids = ["R-ERR-007", "R-ERR-004", "R-ERR-002"]
+        return invalid(f"header/{slug}", why, ids, "truncated", base, [o.cut(at)],
+                       flags=["out-of-bounds"], profile="R0")  # fmt: skip
 
     yield short("no-bytes", EMPTY, 0, "The file has no bytes.")
     yield short("one-byte", EMPTY, 1, "The file is the first byte of the magic.")
@@ -111,8 +112,9 @@ def _ends() -> Iterator[Vector]:
         ("cut-in-trailer", SIZE - 8, "The file ends before the end magic."),
         ("cut-last-byte", SIZE - 1, "The file lacks its last byte."),
     ):
-        yield invalid(f"trailer/{slug}", why, ["R-TRL-005", "R-CHN-003", "R-RDR-008"], "truncated", FLOAT32,
-                      [o.cut(at)], flags=["out-of-bounds"], profile="R0")  # fmt: skip
+        ids = ["R-TRL-005", "R-CHN-003", "R-RDR-008"]
+        yield invalid(f"trailer/{slug}", why, ids, "truncated", FLOAT32, [o.cut(at)],
+                      flags=["out-of-bounds"], profile="R0")  # fmt: skip
     for slug, new, why in (
         ("byte-behind", b"\0", "A zero byte follows the trailer."),
         ("line-behind", b"\n", "A line feed follows the trailer."),
@@ -130,8 +132,8 @@ def _ends() -> Iterator[Vector]:
 def _trailers() -> Iterator[Vector]:
     def wrong(slug: str, id: str, error: str, why: str, *operations: Operation,
               flag: str = "under-validation") -> Vector:  # fmt: skip
-        return invalid(f"trailer/{slug}", why, [id, "R-RDR-017"], error, FLOAT32, operations, flags=[flag],
-                       profile="R0")  # fmt: skip
+        return invalid(f"trailer/{slug}", why, [id, "R-RDR-017"], error, FLOAT32, operations,
+                       flags=[flag], profile="R0")  # fmt: skip
 
     yield wrong("end-magic", "R-TRL-005", "truncated", "The last byte of the end magic is another.",
                 o.trailer(31, b"\n", b"\0"))  # fmt: skip

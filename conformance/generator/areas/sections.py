@@ -175,8 +175,8 @@ def _heads() -> Iterator[Vector]:
         return invalid(f"sections/{slug}", why, id.split(), error, base, operations, flags=[flag],
                        profile="R0")  # fmt: skip
 
-    yield found("head-of-76-bytes", "R-SEC-004 R-SEC-013", "bad-layout", "A head's length is no multiple "
-                "of 8.", [o.section(ANY, "body", b"four".hex())])  # fmt: skip
+    yield found("head-of-76-bytes", "R-SEC-004 R-SEC-013", "bad-layout", "A head's length is no "
+                "multiple of 8.", [o.section(ANY, "body", b"four".hex())])  # fmt: skip
     yield found("head-too-short", "R-SEC-004", "bad-layout", "A head's length leaves no room for "
                 "its name.", o.both(ANY, "head_length", 32), flag="out-of-bounds")  # fmt: skip
     yield found("head-of-nothing", "R-SEC-004", "bad-layout", "A head's length is 0.",
@@ -224,8 +224,8 @@ def _inline(
 ) -> Vector:
     """Return a head that breaks what only an inline head can: it differs from the directory."""
     changes = [o.inline(0, field, value) for field, value in fields]
-    return invalid(f"sections/{slug}", why, ["R-RDR-011", id, "R-RDR-015"], "mismatch", FLOAT32, changes,
-                   also=also, profile="R0")  # fmt: skip
+    return invalid(f"sections/{slug}", why, ["R-RDR-011", id, "R-RDR-015"], "mismatch", FLOAT32,
+                   changes, also=also, profile="R0")  # fmt: skip
 
 
 def _checksums() -> Iterator[Vector]:
@@ -307,5 +307,6 @@ def _padding() -> Iterator[Vector]:
         ("padding-of-directory", FLOAT32, o.last("tail", "00000001"),
          "A byte of the padding between directory and trailer is set."),
     ):  # fmt: skip
-        yield invalid(f"sections/{slug}", why, ["R-CHN-002", "R-RDR-007", "R-RDR-012"], "bad-layout", base,
-                      [operation], flags=["hidden-bytes"], profile="R0")  # fmt: skip
+        ids = ["R-CHN-002", "R-RDR-007", "R-RDR-012"]
+        yield invalid(f"sections/{slug}", why, ids, "bad-layout", base, [operation],
+                      flags=["hidden-bytes"], profile="R0")  # fmt: skip

@@ -156,7 +156,7 @@ def _strange() -> Iterator[Vector]:
                 "counts as 1.", at(inner + 16, struct.pack("<Q", 1 << 61) + struct.pack("<Q", 2)),
                 flag="integer-overflow")  # fmt: skip
     yield found("planes", ["R-STR-003"], "bad-value", "a leaf has no planes.",
-                at(coded + 16 + 8 + 2, b"\0"), also=["bad-node"])  # fmt: skip
+                at(coded + 16 + 8 + 2, b"\0"), also=["bad-node", "bad-layout"])  # fmt: skip
     yield found("block", ["R-STR-002"], "bad-value", "blocks have 2^9 cells.",
                 at(coded + 16 + 8 + 1, b"\x09"), also=["bad-node"])  # fmt: skip
     yield found("table-zero", ["R-STR-009"], "bad-value", "a shared table has no bytes.",
