@@ -159,18 +159,21 @@ def parse_head(head: bytes, offset: int) -> Section:
     return section
 
 
-def parse_directory_head(stored: memoryview, offset: int) -> Section:
-    """Decode the head of the directory section, whose bytes these are, the head among them."""
-    length = head_lengths(bytes(stored[:HEAD_SIZE]), offset)
-    section = parse_head(bytes(stored[:length]), offset)
+def parse_directory_head(stored: bytes | memoryview, offset: int, length: int) -> Section:
+    """Decode the head that begins these bytes; the directory section has `length` of them."""
+    section = parse_head(bytes(stored[: head_lengths(bytes(stored[:HEAD_SIZE]), offset)]), offset)
     if section.type != DIRECTORY:
         raise error("bad-layout", "the trailer does not point to a directory", offset=offset)
-    if section.end - offset != len(stored):
+    if section.end - offset != length:
         raise error("mismatch", "the directory's length is not the trailer's", offset=offset)
-    start, stop = section.payload_offset - offset, section.payload_end - offset
-    if any(stored[length:start]) or any(stored[stop:]):
-        raise error("bad-layout", "padding of the directory is not zero", offset=offset)
     return section
+
+
+def check_directory_padding(section: Section, stored: memoryview) -> None:
+    """Check what stands beside head and payload in the directory section."""
+    start, stop = section.payload_offset - section.offset, section.payload_end - section.offset
+    if any(stored[section.head_length : start]) or any(stored[stop:]):
+        raise error("bad-layout", "padding of the directory is not zero", offset=section.offset)
 
 
 def check_type(kind: int, flags: int, name_length: int, offset: int) -> None:

@@ -483,7 +483,7 @@ def _zeros(source: Source, start: int, stop: int) -> Rows:
 def _directory(source: Source, section: Section, limits: Limits, start: int | None) -> Rows:
     """Explain the columns, which stand raw at `start` or are decoded."""
     try:
-        limits.check("directory_bytes", section.end - section.offset, "the directory")
+        limits.check("directory_bytes", section.payload_length, "the directory")
         data = read_bytes(section, directory_leaf(section, source, limits))
     except NnpackError as bad:
         yield Row(section.payload_offset, 0, b"", FAULT, str(bad))

@@ -315,13 +315,12 @@ def open_directory(source: Source, limits: Limits) -> Directory:
     head = container.head_lengths(bytes(source.read(at, container.HEAD_SIZE)), at)
     if head > length:
         raise error("mismatch", "the directory is longer than the trailer says", offset=at)
-    container.parse_head(bytes(source.read(at, head)), at)
-    limits.check("directory_bytes", length, "the directory")
+    section = container.parse_directory_head(source.read(at, head), at, length)
+    limits.check("directory_bytes", section.payload_length, "the directory")
     stored = source.read(at, length)
-    section = container.parse_directory_head(stored, at)
-    held = BufferSource(stored, at)
-    leaf = directory_leaf(section, held, limits)
+    leaf = directory_leaf(section, BufferSource(stored, at), limits)
     trailer.check(header, stored)
+    container.check_directory_padding(section, stored)
     return read_directory(section, leaf, limits)
 
 

@@ -228,15 +228,17 @@ class Stream:
 
     def _finish(self, header: bytes, section: Section, raw: bytes) -> None:
         """Read the directory and the trailer, and compare them with what was seen."""
-        self._limits.check("directory_bytes", section.end - section.offset, "the directory")
+        self._limits.check("directory_bytes", section.payload_length, "the directory")
         payload = self._take(section.end - self._offset)
         stored = memoryview(raw + payload)
-        container.parse_directory_head(stored, section.offset)
         end = self._take(container.TRAILER_SIZE)
         trailer = Trailer.parse(end, self._offset)
+        if trailer.directory_offset != section.offset:
+            raise error("bad-layout", "the trailer points elsewhere", offset=section.end)
         if self._file.read(1):
             raise error("trailing-data", "bytes follow the trailer", offset=self._offset)
         trailer.check(header, stored)
+        container.check_directory_padding(section, stored)
         leaf = directory_leaf(section, BufferSource(stored, section.offset), self._limits)
         directory = read_directory(section, leaf, self._limits)
         check_bindings(directory.types, self._plugins.bindings, section.offset)

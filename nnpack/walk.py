@@ -34,7 +34,7 @@ def find_directory(source: Source, limits: Limits) -> Directory | None:
         try:
             section = read_head(source, at)
             if section.type == container.DIRECTORY:
-                limits.check("directory_bytes", section.end - at, "the directory")
+                limits.check("directory_bytes", section.payload_length, "the directory")
                 held = BufferSource(source.read(at, section.end - at), at)
                 return read_directory(section, directory_leaf(section, held, limits), limits)
         except NnpackError:
@@ -130,7 +130,8 @@ def displaced(source: Source, limits: Limits) -> Displaced | None:
         Trailer.parse(raw, at + length + container.TRAILER_SIZE)
         limits.check("directory_bytes", length, "the directory")
         stored = source.read(at + by, length)
-        section = container.parse_directory_head(stored, at)
+        section = container.parse_directory_head(stored, at, length)
+        container.check_directory_padding(section, stored)
         leaf = directory_leaf(section, BufferSource(stored, at), limits)
         directory = read_directory(section, leaf, limits)
     except NnpackError:

@@ -209,37 +209,35 @@ class Writer:
         self._bytes(container.BLOB, name, bytes(held))
         self._types[name] = container.BLOB
 
-    def add_graph(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write a graph (SPEC 12.2).
+    def add_graph(self, name: str, value: Mapping[str, Any] | str) -> None:
+        """Write a graph (SPEC 12.2), a mapping or a JSON text, which is kept as it is.
 
         Raises:
             ValueError, TypeError: it is not one; or, from `close`, it uses a name that no tensor
                 of the file has.
         """
         self._check_name(name)
-        if not isinstance(value, Mapping):
-            raise TypeError(f"a graph is a mapping, not {type(value).__name__}")
-        held = jsontext.plain(value)
+        data, held = _json(value, "a graph")
         used = graph.check(held)
-        self._bytes(container.GRAPH, name, jsontext.dump(held))
+        self._bytes(container.GRAPH, name, data)
         self._used += used
         self._types[name] = container.GRAPH
 
-    def set_metadata(self, mapping: Mapping[str, Any]) -> None:
+    def set_metadata(self, value: Mapping[str, Any] | str) -> None:
         """Set the file's metadata, a JSON object; it is written last, near the directory.
+
+        A JSON text is kept as it is, unless the writer has something to add.
 
         Raises:
             ValueError, TypeError: it is not strict JSON, or has a key of nnpack's own that SPEC
                 12.1 does not define.
         """
         self._check_open()
-        if not isinstance(mapping, Mapping):
-            raise TypeError(f"metadata are a mapping, not {type(mapping).__name__}")
-        held = jsontext.plain(mapping)
+        data, held = _json(value, "metadata")
         foreign = [key for key in held if not is_key(key)]
         if foreign:
             raise ValueError(f"the key {foreign[0]!a} is nnpack's: keys of yours begin otherwise")
-        self._metadata = jsontext.dump(held)
+        self._metadata = data
 
     def copy(self, section: Section, source: Source, name: str | None = None) -> None:
         """Write a section of an open file as it is; only its head is issued anew, for its place.
@@ -537,3 +535,14 @@ def _whole(name: str, value: int) -> int:
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{name} is a whole number, not {value!r}") from None
+
+
+def _json(value: Mapping[str, Any] | str, what: str) -> tuple[bytes, dict[str, Any]]:
+    """Return a JSON object as text and as a value."""
+    if isinstance(value, str):
+        data = value.encode()
+        return data, jsontext.parse(data)
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{what} is a mapping or a JSON text, not {type(value).__name__}")
+    held = jsontext.plain(value)
+    return jsontext.dump(held), held

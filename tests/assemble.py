@@ -42,3 +42,8 @@ def finish(out, data):
     out += bytes(-len(out) & 7)
     pointers = struct.pack("<QQ", offset, len(out) - offset)
     return bytes(out + pointers + struct.pack("<II", zlib.crc32(out[:16] + out[offset:] + pointers), 0) + END)
+
+
+def directory_bytes(data):
+    """The length of a file's directory as it is stored."""
+    return struct.unpack_from("<Q", data, int.from_bytes(data[-32:-24], "little") + 16)[0]

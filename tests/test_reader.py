@@ -913,13 +913,9 @@ PLAIN = testing.file_of(
 MANY = testing.file_of({f"a-long-name-{i:09}": F32[:1] for i in range(200)})
 
 
-def directory_of(data):
-    return int.from_bytes(data[-24:-16], "little")
-
-
 # what: (field, value that is enough, file, use, other fields)
 LIMITS = {
-    "directory": ("directory_bytes", directory_of(PLAIN), PLAIN, len, {}),
+    "directory": ("directory_bytes", a.directory_bytes(PLAIN), PLAIN, len, {}),
     "decoded directory": ("directory_bytes", 8 + 200 * (27 + 21 + 40) + 199, MANY, len, {}),
     "sections": ("sections", 2, PLAIN, len, {}),
     "metadata": ("json_bytes", len(TEXT), a.assemble(a.text(a.METADATA, b"", TEXT)), lambda r: r.metadata, {}),
@@ -954,7 +950,7 @@ def test_every_limit_is_tested():
 
 def test_the_directory_s_head_is_looked_at_before_its_limit():
     data = put(PLAIN, int.from_bytes(PLAIN[-32:-24], "little"), b"\x88")
-    limits = nnpack.Limits(directory_bytes=directory_of(PLAIN) - 1)
+    limits = nnpack.Limits(directory_bytes=a.directory_bytes(PLAIN) - 1)
     assert fault(data, limits=limits) == "bad-layout"
 
 

@@ -303,10 +303,6 @@ def test_plug_ins():
     assert item.value.read().tolist() == [2, 3]
 
 
-def promised(data):
-    return int.from_bytes(data[-24:-16], "little")
-
-
 TEXT = b'{"a":"b"}'
 LIMITED = a.assemble(a.text(a.METADATA, b"", TEXT), W)
 LARGE = testing.file_of({"w": np.zeros(300_000, np.float64)}, profile="raw")
@@ -315,7 +311,7 @@ BLOB = a.assemble(a.text(a.BLOB, b"b", b"abc"))
 LIMITS = {
     "sections": ("sections", 2, LIMITED),
     "metadata": ("json_bytes", len(TEXT), LIMITED),
-    "directory": ("directory_bytes", promised(LIMITED), LIMITED),
+    "directory": ("directory_bytes", a.directory_bytes(LIMITED), LIMITED),
     "payload": ("memory", 2_400_000, LARGE),
     "payload as a tensor": ("tensor_bytes", 2_400_000, LARGE),
     "blob": ("memory", 3, BLOB),

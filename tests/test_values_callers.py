@@ -95,7 +95,7 @@ MISTAKES = {
     "name of a file": (lambda: nnpack.save({3: U8}), TypeError, r"a name is a str, not int"),
     "blob of text": (lambda: written(lambda w: w.add_blob("n", "hi")), TypeError, r"a blob is bytes, not str: text needs \.encode\(\)"),
     "blob of a number": (lambda: written(lambda w: w.add_blob("n", 5)), TypeError, r"a blob is bytes, not int"),
-    "graph of a list": (lambda: written(lambda w: w.add_graph("g", [1])), TypeError, r"a graph is a mapping, not list"),
+    "graph of a list": (lambda: written(lambda w: w.add_graph("g", [1])), TypeError, r"a graph is a mapping or a JSON text, not list"),
     "codes in a writer": (lambda: add("w", [None]), TypeError, r"'w': arrays of object"),
     "depth in a writer": (lambda: add("w", nested(9)), Invalid, r"'w': a tensor has at most 8 levels"),
     "cells in a writer": (lambda: add("w", Dense(Lazy(np.array([9], np.uint8)), "uint3")), Invalid, r"'w': a cell is out of the range of uint3"),

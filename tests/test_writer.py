@@ -809,3 +809,22 @@ def test_a_missing_folder_is_named_as_the_caller_named_it(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         nnpack.Writer(target)
     assert caught.value.filename == str(target)
+
+
+def test_json_texts_are_kept_as_they_are():
+    text = ' {"b" : [1, 2.50, "\\u00e4"],\n  "a": 1e2}\n'
+    graph = '{"nodes": [], "outputs": [],   "inputs": ["x"]}'
+    out = io.BytesIO()
+    with nnpack.Writer(out, profile="raw") as writer:
+        writer.add_graph("g", graph)
+        writer.set_metadata(text)
+    assert text.encode() in out.getvalue()
+    assert graph.encode() in out.getvalue()
+    with nnpack.open(out.getvalue()) as reader:
+        assert reader.metadata == {"a": 100.0, "b": [1, 2.5, "ä"]}
+        assert reader.graphs["g"]["inputs"] == ["x"]
+    for bad in ('{"a": 1, "a": 2}', "[]", "{", '{"nnpack.mine": 1}', '{"a": "\\ud800"}', "\ud800"):
+        with pytest.raises(ValueError, match=r"."):
+            nnpack.Writer(io.BytesIO()).set_metadata(bad)
+    with pytest.raises(ValueError, match="inputs"):
+        nnpack.Writer(io.BytesIO()).add_graph("g", "{}")
