@@ -1,0 +1,179 @@
+"""Comparing what a reader answers with what a sidecar states."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+from .vectors import covers
+
+SHOWN = 160
+"""Characters of a value in a report."""
+
+
+class Difference(Exception):  # noqa: N818 - no error of this program
+    """The answer differs.
+
+    Attributes:
+        where: the path in the model.
+        expected: what the sidecar states.
+        got: what the answer has.
+    """
+
+    def __init__(self, where: str, expected: object, got: object) -> None:
+        """Show both where they differ first."""
+        self.where = where
+        self.expected, self.got = _shown(expected, got)
+        super().__init__(f"{where}: {self.got}, not {self.expected}")
+
+
+def _shown(expected: object, got: object) -> tuple[str, str]:
+    texts = [one if isinstance(one, str) else repr(one) for one in (expected, got)]
+    same = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
+    start = max(0, same - SHOWN // 2) & ~1  # hex digits stay in pairs
+    cut = ["…" * bool(start) + t[start : start + SHOWN] + "…" * (len(t) > start + SHOWN)
+           for t in texts]  # fmt: skip
+    return cut[0], cut[1]
+
+
+def same_json(a: Any, b: Any) -> bool:
+    """Return whether two JSON values are equal: numbers by value, and true is no number."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same_json(value, b[key]) for key, value in a.items())
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same_json, a, b))
+    return type(a) is type(b) and a == b or (_is_number(a) and _is_number(b) and a == b)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def same_image(a: Any, b: Any) -> bool:
+    """Return whether two images are equal; either may be hex or `sha256:` and a digest."""
+    if not isinstance(a, str) or not isinstance(b, str):
+        return a is None and b is None
+    a, b = a.lower(), b.lower()
+    return a == b or (a.startswith("sha256:") != b.startswith("sha256:") and _digest(a) == _digest(b))
+
+
+def _digest(image: str) -> str | None:
+    if image.startswith("sha256:"):
+        return image
+    try:
+        return f"sha256:{hashlib.sha256(bytes.fromhex(image)).hexdigest()}"
+    except ValueError:
+        return None
+
+
+def integers(value: Any) -> Any:
+    """Return a JSON value with decimal strings as the integers that they stand for."""
+    if isinstance(value, list):
+        return [integers(one) for one in value]
+    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdecimal():
+        return int(value)
+    return value
+
+
+def _equal(where: str, expected: Any, got: Any) -> None:
+    if not same_json(expected, got):
+        raise Difference(where, expected, got)
+
+
+def _image(where: str, expected: Any, got: Any) -> None:
+    if not same_image(expected, got):
+        raise Difference(where, expected, got)
+
+
+def _keys(where: str, expected: Iterable[str], got: Any) -> None:
+    if not isinstance(got, dict) or {*expected} != got.keys():
+        found = sorted(got) if isinstance(got, dict) else got
+        raise Difference(where, sorted(expected), found)
+
+
+def compare_model(expected: dict[str, Any], got: Any, *, profile: str, features: Iterable[str],
+                  covered: bool) -> bool:  # fmt: skip
+    """Compare an answer's model; raise `Difference`.
+
+    Args:
+        expected: the sidecar's.
+        got: the answer's.
+        profile: that the reader claims.
+        features: that the reader claims.
+        covered: whether they cover all of the file.
+
+    Returns:
+        whether something was left out that the claims do not cover.
+    """
+    if not isinstance(got, dict):
+        raise Difference("model", "an object", got)
+    features = frozenset(features)
+    tensors = got.get("tensors")
+    if not isinstance(tensors, list) or not all(isinstance(one, dict) for one in tensors):
+        raise Difference("tensors", "an array of objects", tensors)
+    _equal("tensors", [t["name"] for t in expected["tensors"]], [t.get("name") for t in tensors])
+    left = False
+    for one, other in zip(expected["tensors"], tensors, strict=True):
+        left |= _tensor(f"tensor {one['name']}", one, other, profile, features)
+    _equal("aliases", expected["aliases"], got.get("aliases"))
+    _keys("blobs", expected["blobs"], got.get("blobs"))
+    for name, image in expected["blobs"].items():
+        if covered or got["blobs"][name] is not None:
+            _image(f"blob {name}", image, got["blobs"][name])
+        left |= got["blobs"][name] is None
+    for key, none in (("metadata", None), ("graphs", {}), ("root", None)):
+        mine = got.get(key)
+        if profile == "R3" and covered or not same_json(mine, none):
+            _equal(key, expected[key], mine)
+        left |= not same_json(expected[key], mine)
+    return left
+
+
+def _tensor(
+    where: str, expected: dict[str, Any], got: dict[str, Any], profile: str, features: frozenset[str]
+) -> bool:
+    """Compare one tensor; return whether it was left out and may be."""
+    for key in ("dtype", "kind"):
+        _equal(f"{where}, {key}", expected[key], got.get(key))
+    _equal(f"{where}, shape", integers(expected["shape"]), integers(got.get("shape")))
+    covered = covers(expected, profile, features)
+    if got.get("image") is None:
+        if profile != "R0" and not isinstance(got.get("unsupported"), str):
+            raise Difference(f"{where}, image", expected["image"] or "unsupported", None)
+        if covered and expected["image"] is not None:
+            raise Difference(f"{where}, image", expected["image"], f"unsupported: {got['unsupported']}")
+        if got.get("logical") is not None:
+            _equal(f"{where}, logical", expected["logical"], got["logical"])
+        # An opaque tensor has no elements for anyone, but parts for all that know the kind.
+        if covered and expected["kind"] == "opaque":
+            _inside(where, expected, got, features)
+        return expected["image"] is not None or not covered
+    _image(f"{where}, image", expected["image"], got["image"])
+    _equal(f"{where}, logical", expected["logical"], got.get("logical"))
+    _inside(where, expected, got, features)
+    return False
+
+
+def _inside(where: str, expected: dict[str, Any], got: dict[str, Any], features: frozenset[str]) -> None:
+    """Compare parameters and parts, as far as the reader answers them."""
+    if "encode" in features:
+        _keys(f"{where}, parameters", expected["parameters"], got.get("parameters"))
+        for key, value in expected["parameters"].items():
+            mine = got["parameters"][key]
+            if not same_json(value, mine):
+                _equal(f"{where}, {key}", integers(value), integers(mine))
+    if "parts" not in features:
+        return
+    _keys(f"{where}, parts", expected["parts"], got.get("parts"))
+    for name, part in expected["parts"].items():
+        here, mine = f"{where}, {name}", got["parts"][name]
+        if not isinstance(mine, dict):
+            raise Difference(here, "an object", mine)
+        for key in ("kind", "dtype"):
+            _equal(f"{here}, {key}", part[key], mine.get(key))
+        _equal(f"{here}, shape", integers(part["shape"]), integers(mine.get("shape")))
+        _image(f"{here}, image", part["image"], mine.get("image"))
+        _inside(here, part, mine, features)

@@ -1,0 +1,135 @@
+"""The command line of the runner."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import known, report, results
+from .session import Session, introduce
+from .testee import Exec, Limits, Serve, resolved
+from .vectors import CLASSES, KitError, load, matches
+
+KIT = Path(__file__).parent.parent
+USAGE = "python conformance/run.py [options] -- TESTEE COMMAND..."
+
+
+def options_of(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the arguments."""
+    parser = argparse.ArgumentParser("run.py", USAGE, "Ask a reader about all vectors.")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--exec", action="store_const", dest="transport", const=Exec,
+                     help="a process for each question")  # fmt: skip
+    how.add_argument("--serve", action="store_const", dest="transport", const=Serve,
+                     help="one process; the default where the testee has it")  # fmt: skip
+    parser.add_argument("--only", action="append", default=[], metavar="GLOB",
+                        help="these ids; * stays within a path component, ** does not")  # fmt: skip
+    parser.add_argument("--twice", action="store_true",
+                        help="ask everything twice: does one file change the next answer?")  # fmt: skip
+    parser.add_argument("--seed", type=int, help="of the order; printed with each run")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="testees side by side")
+    parser.add_argument("--timeout", type=float, default=2.0, metavar="SECONDS",
+                        help="for a question, 2 by default; five times that above 1 MiB")  # fmt: skip
+    parser.add_argument("--memory", type=int, default=4096, metavar="MIB",
+                        help="of address space, 4096 by default; 0: any, for JavaScript engines, "
+                             "which reserve more than they use")  # fmt: skip
+    parser.add_argument("--error-map", type=Path, metavar="FILE",
+                        help="JSON object: the testee's own error names -> classes")  # fmt: skip
+    parser.add_argument("--known-failures", type=Path, metavar="FILE",
+                        help="by default known-failures/<name>.txt of the kit, if it is there")  # fmt: skip
+    parser.add_argument("--fix", action="store_true", help="rewrite that list to what was found")
+    parser.add_argument("--report", type=Path, metavar="FOLDER",
+                        help="write results.ndjson, summary.md, junit.xml, matrix.html, badge.json")  # fmt: skip
+    parser.add_argument("--vectors", type=Path, default=KIT / "vectors", metavar="FOLDER")
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    options = parser.parse_args(arguments[:at])
+    options.command = [*arguments[at + 1 :]]
+    if not options.command:
+        parser.error("the testee's command comes last, behind --")
+    if options.jobs < 1 or options.timeout <= 0 or options.memory < 0:
+        parser.error("--jobs and --timeout are more than 0, --memory is not less")
+    return options
+
+
+def run(options: argparse.Namespace) -> results.Results:
+    """Do what the options say."""
+    every = load(options.vectors)
+    chosen = [v for v in every if not options.only or any(matches(g, v.id) for g in options.only)]
+    if not chosen:
+        raise KitError(f"no vector is called {' or '.join(options.only)}")
+    if options.fix and options.only:
+        raise KitError("--fix needs a whole run: it would drop what was not asked")
+    limits = Limits(options.timeout, options.memory << 20)
+    command = resolved(options.command)
+    transport, claims = introduce(command, limits, _error_map(options.error_map), options.transport)
+    path = options.known_failures
+    listed = known.KnownFailures(path or _list_of(claims.implementation["name"]), [v.id for v in every])
+    seed = random.randrange(1 << 32) if options.seed is None else options.seed  # noqa: S311
+    who = claims.implementation
+    sys.stdout.write(
+        f"{who['name']} {who.get('version', '')}, profile {claims.profile}, {transport.name}, "
+        f"{len(chosen)} vectors, seed {seed}\n"
+    )
+    sys.stdout.flush()
+    start = time.monotonic()
+    session = Session(command, transport, claims, limits, {v.id: v for v in every}, seed,
+                      options.jobs, 2 if options.twice else 1)  # fmt: skip
+    outcomes = session.run(chosen)
+    if options.fix:
+        listed.fix({id: one.verdict for id, one in outcomes.items()})
+        listed = known.KnownFailures(listed.path, [v.id for v in every])
+    header = results.header_of(claims, options.command, transport=transport.name, seed=seed,
+                               partial=bool(options.only), rounds=session.rounds,
+                               error_map=options.error_map is not None)  # fmt: skip
+    lines = []
+    for id, one in outcomes.items():
+        verdict = listed.apply(id, one.verdict)
+        lines.append(results.line_of(id, verdict, one.verdict.status, one.seconds))
+    return results.results_of(header, lines, listed.stale, time.monotonic() - start)
+
+
+def _list_of(name: str) -> Path | None:
+    """Return the list that the kit has for an implementation, if there is one."""
+    found = KIT / "known-failures" / f"{name}.txt"
+    return found if "/" not in name and found.exists() else None
+
+
+def _error_map(path: Path | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    found = json.loads(path.read_text("utf-8"))
+    if not isinstance(found, dict) or not all(one in CLASSES for one in found.values()):
+        raise KitError(f"{path}: an error map is an object of classes of SPEC 14.1 by native name")
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run: 0 if all is right, 1 if something is not, 2 if nothing could be asked."""
+    options = options_of(sys.argv[1:] if arguments is None else arguments)
+    try:
+        found = run(options)
+        sys.stdout.write(report.terminal(found, _again(options, found)))
+        if options.report:
+            report.write_all(found, options.report, load(options.vectors))
+    except (KitError, OSError, ValueError) as bad:
+        sys.stderr.write(f"run.py: {bad}\n")
+        return 2
+    return 0 if found.good else 1
+
+
+def _again(options: argparse.Namespace, found: results.Results) -> str:
+    """Return the command that asks about one vector again."""
+    given = ["--exec"] if found.header["transport"] == "exec" else []
+    given += ["--memory", str(options.memory)] if options.memory != 4096 else []
+    given += ["--error-map", str(options.error_map)] if options.error_map else []
+    given += ["--vectors", str(options.vectors)] if options.vectors != KIT / "vectors" else []
+    words = shlex.join(given)
+    return f"python conformance/run.py {words}{' ' * bool(words)}--only ID -- {shlex.join(options.command)}"
+
+

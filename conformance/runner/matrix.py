@@ -1,0 +1,2 @@
+"""A page."""
+def page(results, vectors): return ""

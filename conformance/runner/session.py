@@ -1,0 +1,149 @@
+"""A run: every question about every vector, in random order, on one testee or several."""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from .testee import HELLO_SECONDS, Exec, Fault, Limits, Serve
+from .vectors import KitError, Vector
+from .verdict import GOOD, Claims, Question, Verdict, judge, questions, unasked
+
+LARGE_FILE = 1 << 20
+LARGE_TIMES = 5
+"""Files above `LARGE_FILE` have so many times the seconds."""
+Transport = type[Exec] | type[Serve]
+
+
+def introduce(
+    command: Sequence[str], limits: Limits, error_map: Mapping[str, str], wanted: Transport | None
+) -> tuple[Transport, Claims]:
+    """Say hello, by serve if the testee has it and nothing else is wanted."""
+    said: list[str] = []
+    for transport in [wanted] if wanted else [Serve, Exec]:
+        with closing(transport(command, limits)) as testee:
+            try:
+                answer = testee.ask({"op": "hello", "protocol": 1}, HELLO_SECONDS)
+                return transport, Claims.of(answer, error_map)
+            except Fault as bad:
+                said.append(f"{transport.name}: {bad.status}, {bad.what}\n{bad.stderr}".rstrip())
+    raise KitError("the testee does not answer hello\n" + "\n".join(said))
+
+
+@dataclass
+class Outcome:
+    """The worst verdict on a vector, and the time that all of its questions took."""
+
+    verdict: Verdict
+    seconds: float = 0.0
+
+    def add(self, verdict: Verdict, seconds: float) -> None:
+        """Count another answer."""
+        self.seconds += seconds
+        if verdict.rank < self.verdict.rank:
+            self.verdict = verdict
+
+
+@dataclass
+class Session:
+    """What a run needs to know.
+
+    Attributes:
+        command: of the testee.
+        transport: how it is asked.
+        claims: what it said of itself.
+        limits: of its processes.
+        bases: all vectors of the kit by id.
+        seed: of the order.
+        jobs: testees side by side.
+        rounds: how often everything is asked.
+    """
+
+    command: Sequence[str]
+    transport: Transport
+    claims: Claims
+    limits: Limits
+    bases: Mapping[str, Vector]
+    seed: int
+    jobs: int = 1
+    rounds: int = 1
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, vectors: Iterable[Vector]) -> dict[str, Outcome]:
+        """Ask everything; return outcomes by id."""
+        order, shuffle = [*vectors], random.Random(self.seed).shuffle  # noqa: S311 - an order
+        todo: SimpleQueue[Vector] = SimpleQueue()
+        for _ in range(self.rounds):
+            shuffle(order)
+            for vector in order:
+                todo.put(vector)
+        progress = _progress(len(order) * self.rounds)
+        failed: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                with (
+                    closing(self.transport(self.command, self.limits)) as testee,
+                    tempfile.TemporaryDirectory(prefix="encoded-") as folder,
+                ):
+                    while not failed:
+                        self._about(todo.get_nowait(), testee, Path(folder))
+                        progress(self.outcomes)
+            except Empty:
+                pass
+            except BaseException as bad:  # noqa: BLE001 - raised below, on the caller's thread
+                failed.append(bad)
+
+        threads = [threading.Thread(target=work) for _ in range(self.jobs)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failed:
+            raise failed[0]
+        return self.outcomes
+
+    def _about(self, vector: Vector, testee: Exec | Serve, folder: Path) -> None:
+        """Ask all about one vector."""
+        seconds = self.limits.seconds * (LARGE_TIMES if vector.sidecar["size"] > LARGE_FILE else 1)
+        found = [(one, 0.0) for one in [unasked(vector, self.claims)] if one]
+        for question in questions(vector, self.claims, folder):
+            start = time.monotonic()
+            verdict = self._ask(question, testee, seconds)
+            found.append((verdict, time.monotonic() - start))
+        with self._lock:
+            for verdict, spent in found:
+                self.outcomes.setdefault(vector.id, Outcome(verdict)).add(verdict, spent)
+
+    def _ask(self, question: Question, testee: Exec | Serve, seconds: float) -> Verdict:
+        try:
+            answer = testee.ask(question.message, seconds)
+        except Fault as bad:
+            wanted = question.vector.sidecar["result"]
+            return Verdict(bad.status, question.label, wanted, bad.what, bad.stderr)
+        return judge(question, answer, self.claims, self.bases)
+
+
+def _progress(total: int) -> Callable[[Mapping[str, Outcome]], None]:
+    """Return what shows how far a run is, if somebody looks."""
+    done = 0
+
+    def show(outcomes: Mapping[str, Outcome]) -> None:
+        nonlocal done
+        done += 1
+        if sys.stderr.isatty() and (done % 8 == 0 or done == total):
+            bad = sum(one.verdict.status not in GOOD for one in [*outcomes.values()])
+            end = "\n" if done == total else ""
+            sys.stderr.write(f"\r{done}/{total} vectors, {bad} not right {end}")
+            sys.stderr.flush()
+
+    return show

@@ -1,0 +1,312 @@
+"""The command under test: one process for each question (exec), or one for many (serve)."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+LONGEST_ANSWER = 1 << 28
+TAIL = 2000
+"""Bytes of the standard error that a report keeps; people read them, the runner does not."""
+NEARLY = 0.8
+"""Of the limit: a process that dies with so much memory in use died of it."""
+HELLO_SECONDS = 30.0
+"""For the first answer: interpreters may have to compile what they load."""
+
+
+class Fault(Exception):  # noqa: N818 - an outcome, named as its status is
+    """There is no answer, or none that the protocol knows.
+
+    Attributes:
+        status: `crash`, `timeout`, `oom` or `protocol`.
+        what: in words.
+        stderr: the end of what the testee wrote there.
+    """
+
+    def __init__(self, status: str, what: str, stderr: str = "") -> None:
+        """Name the status."""
+        super().__init__(status, what)
+        self.status, self.what, self.stderr = status, what, stderr
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a testee may use.
+
+    Attributes:
+        seconds: wall time for a question.
+        memory: bytes of address space; 0 for any. JavaScript engines reserve more than they use.
+    """
+
+    seconds: float = 2.0
+    memory: int = 4 << 30
+
+
+def resolved(command: Sequence[str]) -> list[str]:
+    """Return a command that means the same in another working directory."""
+    program = shutil.which(command[0]) or command[0]
+    rest = [str(Path(part).resolve()) if Path(part).exists() else part for part in command[1:]]
+    return [str(Path(program).absolute()) if Path(program).exists() else program, *rest]
+
+
+class Process:
+    """A process in an empty folder, with its own group and limits."""
+
+    def __init__(self, command: Sequence[str], limits: Limits) -> None:
+        """Start it."""
+        self._folder = tempfile.mkdtemp(prefix="testee-")
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+        self._limits, self.seconds = limits, limits.seconds
+        self.buffer = bytearray()
+        self.stderr, self.peak = "", 0
+
+        def limit() -> None:
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            if limits.memory:
+                resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
+
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - running it is what a runner is for
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                cwd=self._folder,
+                start_new_session=True,
+                preexec_fn=limit,  # noqa: PLW1509 - it only sets limits
+                bufsize=0,
+            )
+        except OSError as bad:
+            self._stderr.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise Fault("crash", f"it does not start: {bad}") from None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self.stdin, self.stdout = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self.stdin, False)
+        os.set_blocking(self.stdout, False)
+
+    def write(self, data: bytes, deadline: float) -> None:
+        """Write bytes; answers that come meanwhile are kept."""
+        rest = memoryview(data)
+        while rest:
+            readable, writable, _ = select.select(
+                [self.stdout], [self.stdin], [], max(0.0, deadline - time.monotonic())
+            )
+            if not readable and not writable:
+                self.fail("timeout", "it does not read what it is asked")
+            if readable and not self.receive():
+                self.died()
+            if writable:
+                try:
+                    rest = rest[os.write(self.stdin, rest) :]
+                except BrokenPipeError:
+                    self.died()
+
+    def receive(self) -> bool:
+        """Read what there is; False at the end."""
+        try:
+            data = os.read(self.stdout, 1 << 20)
+        except BlockingIOError:
+            return True
+        self.buffer += data
+        if len(self.buffer) > LONGEST_ANSWER:
+            self.fail("protocol", f"an answer of more than {LONGEST_ANSWER:,} bytes")
+        return bool(data)
+
+    def wait(self, deadline: float) -> bool:
+        """Wait for output; False at its end. After the deadline the process is ended."""
+        if not select.select([self.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            self.fail("timeout", f"no answer within {self.seconds:g} s")
+        return self.receive()
+
+    def died(self) -> NoReturn:
+        """Say how it ended, which it did or is about to."""
+        code = self.end(grace=1.0)
+        raise self.fault(code, "it closed its output" if code is None else f"exit status {code}")
+
+    def fail(self, status: str, what: str) -> NoReturn:
+        """End it for a fault of its own."""
+        self.end()
+        raise Fault(status, what, self.stderr)
+
+    def fault(self, code: int | None, what: str) -> Fault:
+        """Return what an exit without an answer is: a crash, or the end of its memory."""
+        if code == -signal.SIGKILL:
+            return Fault("oom", "the system killed it", self.stderr)
+        if self._limits.memory and self.peak > NEARLY * self._limits.memory:
+            return Fault("oom", f"it ended with {self.peak >> 20} MiB in use", self.stderr)
+        if code is not None and code < 0:
+            what = f"signal {signal.Signals(-code).name}"
+        return Fault("crash", what, self.stderr)
+
+    def end(self, grace: float = 0.0) -> int | None:
+        """End it and all that it started; return its exit status, None if it had to be ended.
+
+        Sets `stderr`, the end of what it wrote there, and `peak`, the most memory that it had.
+        """
+        pid, deadline = self._process.pid, time.monotonic() + grace
+        done, status, usage = os.wait4(pid, os.WNOHANG)
+        while not done and time.monotonic() < deadline:
+            time.sleep(0.002)
+            done, status, usage = os.wait4(pid, os.WNOHANG)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(status) if done else None
+        if not done:
+            usage = os.wait4(pid, 0)[2]
+        self._process.returncode = code or 0  # it has been waited for
+        self.peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - TAIL))
+        self.stderr = self._stderr.read().decode("utf-8", "replace")
+        for pipe in (self._stderr, self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return code
+
+
+def parse(text: bytes | bytearray) -> dict[str, Any]:
+    """Return a JSON object; ValueError for anything else."""
+
+    def constant(word: str) -> NoReturn:
+        raise ValueError(f"{word} is no JSON")
+
+    try:
+        value = json.loads(text.decode("utf-8"), parse_constant=constant)
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
+    except ValueError as bad:
+        raise ValueError(f"no JSON: {bad}") from None
+    if not isinstance(value, dict):
+        raise ValueError("no JSON object")  # noqa: TRY004 - it is the text that is wrong
+    return value
+
+
+def checked(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer that says yes, or no with a class; ValueError for another."""
+    if not isinstance(answer.get("ok"), bool):
+        raise ValueError("no ok")
+    error = answer.get("error")
+    if not answer["ok"] and not (isinstance(error, dict) and isinstance(error.get("class"), str)):
+        raise ValueError("no class")
+    return answer
+
+
+class Exec:
+    """A process for each question."""
+
+    name = "exec"
+
+    def __init__(self, command: Sequence[str], limits: Limits) -> None:
+        """Hold the command."""
+        self._command, self._limits = [*command], limits
+
+    def ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Return the answer; raise `Fault` if there is none."""
+        if question["op"] != "encode":
+            return self._run(_arguments(question), seconds)
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(question["model"], file)
+            file.flush()
+            return self._run(["encode", file.name, question["out"]], seconds)
+
+    def _run(self, arguments: list[str], seconds: float) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        process = Process([*self._command, *arguments], replace(self._limits, seconds=seconds))
+        while process.wait(deadline):
+            pass
+        code = process.end(grace=deadline - time.monotonic())
+        if code is None:
+            raise Fault("timeout", f"it does not end within {seconds:g} s", process.stderr)
+        if code == 2:
+            return {"ok": False, "error": {"class": "not-implemented"}}
+        if code not in {0, 1}:
+            raise process.fault(code, f"exit status {code}")
+        try:
+            return checked({**parse(process.buffer), "ok": code == 0})
+        except ValueError as bad:
+            raise process.fault(code, f"exit status {code}, {bad}") from None
+
+    def close(self) -> None:
+        """Have nothing to end."""
+
+
+class Serve:
+    """A process that answers one question a line, started again after a fault."""
+
+    name = "serve"
+
+    def __init__(self, command: Sequence[str], limits: Limits) -> None:
+        """Hold the command."""
+        self._command, self._limits = [*command, "serve"], limits
+        self._process: Process | None = None
+        self._seq = 0
+
+    def ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Return the answer; raise `Fault` if there is none."""
+        process = self._process
+        if process is None:
+            process = Process(self._command, replace(self._limits, seconds=seconds))
+        self._process, self._seq = None, self._seq + 1  # it is kept if it answers
+        answer = self._answer(process, {"seq": self._seq, **question}, seconds)
+        self._process = process
+        return answer
+
+    def _answer(self, process: Process, asked: dict[str, Any], seconds: float) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        if select.select([process.stdout], [], [], 0)[0] and not process.receive():
+            process.died()
+        if process.buffer:
+            process.fail("protocol", "it says something that it was not asked")
+        process.seconds = seconds
+        process.write(json.dumps(asked).encode() + b"\n", deadline)
+        while b"\n" not in process.buffer:
+            if not process.wait(deadline):
+                process.died()
+        line, _, more = process.buffer.partition(b"\n")
+        process.buffer.clear()
+        if more:
+            process.fail("protocol", "more than one answer")
+        try:
+            answer = checked(parse(line))
+        except ValueError as bad:
+            process.fail("protocol", str(bad))
+        if answer.get("seq") != asked["seq"]:
+            process.fail("protocol", f"seq is {answer.get('seq')}, not {asked['seq']}")
+        return answer
+
+    def close(self) -> None:
+        """Say goodbye."""
+        if self._process is not None:
+            with suppress(Fault):
+                self.ask({"op": "bye"}, 2.0)
+        if self._process is not None:
+            self._process.end(grace=1.0)
+            self._process = None
+
+
+def _arguments(question: dict[str, Any]) -> list[str]:
+    """Return a question as the arguments of a command."""
+    op = question["op"]
+    if op == "decode":
+        found = [op, question["path"], "--access", question["access"]]
+        found += ["--limits", json.dumps(question["limits"])] if question["limits"] else []
+        return found + (["--expect", question["expect"]] if question["expect"] else [])
+    if op == "slice":
+        box = [json.dumps(question[key]) for key in ("start", "stop")]
+        return [op, question["path"], question["tensor"], *box]
+    return [op]

@@ -1,0 +1,290 @@
+"""What a reader is asked about a vector, and what its answers are worth (PROTOCOL.md, Verdicts)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .compare import Difference, compare_model, same_image
+from .vectors import CLASSES, PROFILES, KitError, Vector, covers
+
+STATUSES = (
+    "crash", "oom", "timeout", "protocol", "fail-release", "fail-verdict", "fail-value",
+    "fail-bytes", "fail-disposition", "fail-class", "declined", "pass",
+)  # fmt: skip
+"""The worst first: of several answers about one vector the worst counts."""
+GOOD = frozenset({"pass", "declined"})
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a testee says of itself.
+
+    Attributes:
+        implementation: name, version, language.
+        profile: the highest reader profile that it claims.
+        features: that it claims.
+        error_map: native class -> class of SPEC 14.1.
+    """
+
+    implementation: dict[str, Any]
+    profile: str
+    features: frozenset[str]
+    error_map: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, answer: dict[str, Any], error_map: Mapping[str, str]) -> Claims:
+        """Read the answer to `hello`; KitError if it is none."""
+        who, features = answer.get("implementation"), answer.get("features")
+        if not answer["ok"] or answer.get("protocol") != 1:
+            raise KitError(f"hello: protocol 1 is asked for, not {answer.get('protocol')!r}")
+        if not isinstance(who, dict) or not isinstance(who.get("name"), str):
+            raise KitError("hello: `implementation` needs a name")
+        if answer.get("profile") not in PROFILES:
+            raise KitError(f"hello: the profile is one of {', '.join(PROFILES)}")
+        if not isinstance(features, list) or not all(isinstance(one, str) for one in features):
+            raise KitError("hello: `features` is an array of strings")
+        return cls(who, answer["profile"], frozenset(features), error_map)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question about a vector.
+
+    Attributes:
+        vector: that it is about.
+        label: what it is called in reports.
+        message: as it is sent, but for what the transport adds.
+        expected: of a slice, the image.
+    """
+
+    vector: Vector
+    label: str
+    message: dict[str, Any]
+    expected: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an answer is worth.
+
+    Attributes:
+        status: one of `STATUSES`.
+        question: its label.
+        expected: what should have come, in words.
+        got: what came.
+        stderr: the end of the standard error, where the testee died.
+        mapped: native error class that was translated, if one was.
+    """
+
+    status: str
+    question: str
+    expected: str = ""
+    got: str = ""
+    stderr: str = ""
+    mapped: str | None = None
+
+    @property
+    def rank(self) -> int:
+        """Its place among the statuses."""
+        return STATUSES.index(self.status)
+
+
+def questions(vector: Vector, claims: Claims, folder: Path) -> Iterator[Question]:
+    """Yield all that a testee with these claims is asked; `folder` takes what it encodes.
+
+    An expected root is for random access alone: a sequential reader meets the digests last, and
+    cannot compare a piece before it uses it.
+    """
+    said, has = vector.sidecar, claims.features
+    if vector.folder == "limits" and "limits" not in has:
+        return
+    path = str(vector.file.resolve())
+    expect = said.get("expect")
+    for access in ("random", "sequential"):
+        if access == "random" or ("sequential" in has and not expect):
+            yield Question(vector, f"decode {access}", {
+                "op": "decode", "path": path, "access": access,
+                "limits": said.get("limits", {}), "expect": expect,
+            })  # fmt: skip
+    for box in said.get("slices", ()) if "slice" in has else ():
+        ranges = ", ".join(f"{a}:{b}" for a, b in zip(box["start"], box["stop"], strict=True))
+        yield Question(vector, f"slice {box['tensor']}[{ranges}]", {
+            "op": "slice", "path": path, "tensor": box["tensor"],
+            "start": box["start"], "stop": box["stop"],
+        }, box["image"])  # fmt: skip
+    if vector.folder == "encode" and "encode" in has:
+        out = str(folder / vector.id.replace("/", "-"))
+        message = {"op": "encode", "model": said["model"], "out": out}
+        yield Question(vector, "encode", message)
+
+
+def unasked(vector: Vector, claims: Claims) -> Verdict | None:
+    """Return the verdict on what a vector is for and the testee does not claim to do."""
+    feature = {"limits": "limits", "encode": "encode"}.get(vector.folder)
+    if feature is None or feature in claims.features:
+        return None
+    return Verdict("declined", feature, got=f"not asked: no feature {feature}")
+
+
+def judge(question: Question, answer: dict[str, Any], claims: Claims, bases: Bases) -> Verdict:
+    """Return what an answer is worth."""
+    native = None if answer["ok"] else answer["error"]["class"]
+    name = native if native in CLASSES else claims.error_map.get(str(native), native)
+    op = question.message["op"]
+    try:
+        if native == "not-implemented":
+            raise _Wrong("protocol", op, "not-implemented")
+        status = _JUDGES[op](question, answer, name, claims, bases)
+    except _Wrong as wrong:
+        mapped = native if name != native else None
+        return Verdict(wrong.status, question.label, wrong.expected, wrong.got, mapped=mapped)
+    return Verdict(status, question.label, mapped=native if name != native else None)
+
+
+Bases = Mapping[str, Vector]
+"""Vectors by id, in which an invalid one finds what it was made from."""
+
+
+class _Wrong(Exception):  # noqa: N818 - a verdict
+    def __init__(self, status: str, expected: str, got: str) -> None:
+        super().__init__(status)
+        self.status, self.expected, self.got = status, expected, got
+
+
+def _decode(question: Question, answer: dict[str, Any], name: str | None, claims: Claims,
+            bases: Bases) -> str:  # fmt: skip
+    vector, said = question.vector, question.vector.sidecar
+    covered = vector.covered_by(claims.profile, claims.features)
+    if answer["ok"] and not isinstance(answer.get("model"), dict):
+        raise _Wrong("protocol", "a model", repr(answer.get("model")))
+    if said["result"] == "accept":
+        if not answer["ok"]:
+            raise _Wrong("fail-verdict", "accepted", _told(answer, name))
+        return _accepted(said["model"], answer["model"], claims, covered=covered)
+    expected = f"{said['error']} ({said['disposition']})"
+    if not answer["ok"]:
+        _released(vector, answer.get("released"), bases)
+        return _rejected(said, answer, name, question.message["access"], expected)
+    if not covered and _leaves_out(answer["model"], said, claims):
+        return "declined"
+    raise _Wrong("fail-verdict", expected, "accepted")
+
+
+def _accepted(expected: dict[str, Any], got: dict[str, Any], claims: Claims, *,
+              covered: bool) -> str:  # fmt: skip
+    try:
+        left = compare_model(expected, got, profile=claims.profile, features=claims.features,
+                             covered=covered)  # fmt: skip
+    except Difference as bad:
+        raise _Wrong("fail-value", f"{bad.where}: {bad.expected}", bad.got) from None
+    return "declined" if left else "pass"
+
+
+def _rejected(said: dict[str, Any], answer: dict[str, Any], name: str | None, access: str,
+              expected: str) -> str:  # fmt: skip
+    if name not in CLASSES:
+        raise _Wrong("fail-class", expected, f"{_told(answer, name)}, which is no class of SPEC 14.1")
+    if name == said["error"] or access == "sequential":  # R-RDR-018
+        return "pass"
+    same = CLASSES[name] == said["disposition"]
+    raise _Wrong("fail-class" if same else "fail-disposition", expected, _told(answer, name))
+
+
+def _leaves_out(model: dict[str, Any], said: dict[str, Any], claims: Claims) -> bool:
+    """Return whether a model leaves out what may hold the fault.
+
+    That is a tensor or a blob, or what only readers of profile R3 look into.
+    """
+    tensors, blobs = model.get("tensors"), model.get("blobs")
+    out = [one for one in tensors or [] if isinstance(one, dict) and one.get("image") is None]
+    if claims.profile != "R0":
+        out = [one for one in out if isinstance(one.get("unsupported"), str)]
+    nothing = isinstance(blobs, dict) and None in blobs.values()
+    return bool(out) or nothing or (said["profile"] == "R3" and claims.profile < "R3")
+
+
+def _released(vector: Vector, released: Any, bases: Bases) -> None:
+    """Compare what was handed out before a fault with what the file holds.
+
+    That is what the valid file has from which this one was made, or, where the fault changed that,
+    bytes of this file.
+    """
+    if released is None:
+        return
+    if not isinstance(released, list) or not all(isinstance(one, dict) for one in released):
+        raise _Wrong("protocol", "released: an array of objects", repr(released))
+    base = bases.get(vector.sidecar.get("derived", {}).get("base", ""))
+    if base is None or "model" not in base.sidecar:
+        return
+    held = {one["name"]: one["image"] for one in base.sidecar["model"]["tensors"]}
+    for one in released:
+        name, image = one.get("name"), one.get("image")
+        if name not in held or image is None or same_image(held[name], image):
+            continue
+        if not isinstance(image, str) or not _stored(vector, image):
+            raise _Wrong("fail-release", f"tensor {name}: {held[name]}"[:200], str(image)[:200])
+
+
+def _stored(vector: Vector, image: str) -> bool:
+    """Return whether the file holds these very bytes."""
+    try:
+        return bytes.fromhex(image) in vector.file.read_bytes()
+    except ValueError:
+        return False
+
+
+def _slice(question: Question, answer: dict[str, Any], name: str | None, claims: Claims,
+           bases: Bases) -> str:  # fmt: skip
+    del bases
+    if not answer["ok"]:
+        model, tensor = question.vector.sidecar["model"], question.message["tensor"]
+        tensor = model["aliases"].get(tensor, tensor)
+        concerned = next(one for one in model["tensors"] if one["name"] == tensor)
+        if name == "unsupported" and not covers(concerned, claims.profile, claims.features):
+            return "declined"
+        raise _Wrong("fail-verdict", "a slice", _told(answer, name))
+    if not isinstance(answer.get("image"), str):
+        raise _Wrong("protocol", "an image", repr(answer.get("image")))
+    if not same_image(question.expected, answer["image"]):
+        raise _Wrong("fail-value", str(question.expected)[:200], answer["image"][:200])
+    return "pass"
+
+
+def _encode(question: Question, answer: dict[str, Any], name: str | None, claims: Claims,
+            bases: Bases) -> str:  # fmt: skip
+    del bases
+    vector = question.vector
+    if not answer["ok"]:
+        covered = vector.covered_by(claims.profile, claims.features)
+        if name == "unsupported" and not covered:
+            return "declined"
+        raise _Wrong("fail-verdict", "encoded", _told(answer, name))
+    out = Path(question.message["out"])
+    if not out.is_file():
+        raise _Wrong("protocol", "a file", "none")
+    data, wanted = out.read_bytes(), vector.file.read_bytes()
+    out.unlink()
+    if data != wanted:
+        pairs = enumerate(zip(data, wanted, strict=False))
+        at = next((i for i, (a, b) in pairs if a != b), min(len(data), len(wanted)))
+        raise _Wrong(
+            "fail-bytes",
+            f"{len(wanted)} bytes, at {at:#x}: {wanted[at : at + 16].hex(' ')}",
+            f"{len(data)} bytes, at {at:#x}: {data[at : at + 16].hex(' ')}",
+        )
+    return "pass"
+
+
+_JUDGES = {"decode": _decode, "slice": _slice, "encode": _encode}
+
+
+def _told(answer: dict[str, Any], name: str | None) -> str:
+    """Return a rejection in words."""
+    error = answer["error"]
+    place = "".join(f", {key} {error[key]}" for key in ("offset", "section") if error.get(key) is not None)
+    detail = error.get("detail")
+    disposition = f" ({CLASSES[name]})" if name in CLASSES else ""
+    return f"{name}{disposition}{place}" + (f": {detail}" if detail else "")

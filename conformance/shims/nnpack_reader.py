@@ -1,0 +1,334 @@
+"""The testee for the package nnpack; the only file of the kit that imports it."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+import nnpack
+from nnpack.codecs import CODECS
+from nnpack.verify import verify
+
+Json = dict[str, Any]
+REGISTERED = 16
+"""The first id of the registered codecs."""
+LIMITS = {"tensor": "tensor_bytes", "request": "memory"}
+"""Policy limits that nnpack calls otherwise."""
+
+
+def hello() -> Json:
+    """Say what this reader is."""
+    codecs = [c for c in CODECS.values() if c.id >= REGISTERED and c.is_installed]
+    return {
+        "protocol": 1,
+        "implementation": {
+            "name": "nnpack-python",
+            "version": nnpack.__version__,
+            "language": "Python",
+        },
+        "profile": "R3",
+        "features": [
+            "sequential",
+            "slice",
+            "parts",
+            "limits",
+            "encode",
+            *(f"codec.{codec.name}" for codec in codecs),
+        ],
+    }
+
+
+def image(array: np.ndarray[Any, Any], dtype: str) -> str:
+    """Return elements as an image (SPEC 2.4)."""
+    if dtype in {"int2", "int4"}:  # ml_dtypes leaves open what is beside the bits
+        array = array.astype(np.int8)
+    return array.tobytes().hex()
+
+
+def shown_dtype(tensor: nnpack.Tensor) -> str:
+    """Return the name of the data type, or its id."""
+    return f"unknown({tensor.head.dtype})" if "unknown" in tensor.dtype else tensor.dtype
+
+
+def parameters(node: Any) -> Json:
+    """Return a node's parameters as PROTOCOL.md names them."""
+    match node.name:
+        case "constant":
+            return {"element": image(node.value, node.dtype)}
+        case "csr":
+            return {"row_length": node.row_length, "fill": image(node.fill, node.dtype)}
+        case "codebook":
+            return {
+                "block": [*node.block],
+                "vector_length": node.vector_length,
+                "vector_axis": node.vector_axis or 0,
+            }
+        case "quantized":
+            return {
+                "block": [*node.block],
+                "flat": node.flat,
+                "group_axis": node.group_axis or 0,
+                "scale_op": "divide" if node.divide else "multiply",
+                "step": node.step or "float32",
+            }
+        case "concat":
+            return {"axis": node.axis}
+        case "opaque":
+            return {"format": node.format, "parameters": node.format_parameters.hex()}
+    return {}
+
+
+def part_name(name: str) -> str:
+    """Return a part's name; those of a concat are numbers."""
+    return name.removeprefix("part ")
+
+
+def described(node: Any) -> Json:
+    """Return a node in memory, with its parts."""
+    return {
+        "kind": node.name,
+        "dtype": node.dtype,
+        "shape": [*node.shape],
+        "image": None if node.name == "opaque" else image(node.to_numpy(), node.dtype),
+        **inside(node),
+    }
+
+
+def inside(node: Any) -> Json:
+    """Return a node's parameters and parts."""
+    parts = {part_name(name): described(part) for name, part in node.named_parts()}
+    return {"parameters": parameters(node), "parts": parts}
+
+
+def told(tensor: nnpack.Tensor) -> Json:
+    """Return a tensor of a file; everything of it is read."""
+    found: Json = {
+        "name": tensor.name,
+        "dtype": shown_dtype(tensor),
+        "shape": [*tensor.shape],
+        "kind": tensor.kind,
+        "image": None,
+        "logical": None,
+    }
+    try:
+        value = tensor.value()
+        found |= {"logical": tensor.digest(), **inside(value)}
+        found["image"] = image(tensor.read(), tensor.dtype)
+    except nnpack.UnsupportedError as bad:
+        found["unsupported"] = bad.message
+    return found
+
+
+def supported(read: Callable[[], Any]) -> Any:
+    """Return what is read, None where it needs a codec that is not here."""
+    try:
+        return read()
+    except nnpack.UnsupportedError:
+        return None
+
+
+def decode_random(source: Any, limits: nnpack.Limits, expect: str | None) -> Json:
+    """Read everything of a file by random access, and check what nobody asked for."""
+    with nnpack.open(source, limits=limits, expect=expect, threads=1) as reader:
+        has_metadata = any(section.type == METADATA for section in reader.sections)
+        model = {
+            "aliases": reader.aliases,
+            "tensors": [told(t) for name, t in reader.items() if name not in reader.aliases],
+            "metadata": supported(lambda: reader.metadata) if has_metadata else None,
+            "graphs": {name: supported(lambda n=name: reader.graphs[n]) for name in reader.graphs},
+            "blobs": {name: supported(lambda n=name: reader.blobs[n].hex()) for name in reader.blobs},
+            "root": reader.root,
+        }
+    report = verify(source, limits=limits, expect=expect)
+    for bad in (*report.faults, *report.unchecked):
+        if not isinstance(bad, nnpack.UnsupportedError):
+            raise bad
+    return model
+
+
+METADATA = 3
+
+
+def decode_sequential(source: Any, limits: nnpack.Limits, released: list[Json]) -> Json:
+    """Read everything of a file as it arrives; `released` takes the tensors on the way."""
+    model: Json = {"tensors": released, "aliases": {}, "metadata": None, "graphs": {}, "blobs": {}}
+    with Path(source).open("rb") if isinstance(source, str) else io.BytesIO(source) as file:
+        for kind, name, value in nnpack.read_stream(file, limits=limits):
+            match kind:
+                case "tensor":
+                    released.append(told(value))
+                case "alias":
+                    model["aliases"][name] = value
+                case "metadata":
+                    model["metadata"] = value
+                case "graph":
+                    model["graphs"][name] = value
+                case "blob":
+                    model["blobs"][name] = None if value is None else value.hex()
+    return model
+
+
+def decode(question: Json) -> Json:
+    """Answer what a file holds, or why it is refused."""
+    source = base64.b64decode(question["data"]) if "data" in question else question["path"]
+    given = question.get("limits") or {}
+    limits = nnpack.Limits(**{LIMITS.get(name, name): value for name, value in given.items()})
+    released: list[Json] = []
+    try:
+        if question.get("access", "random") == "sequential":
+            model = decode_sequential(source, limits, released)
+        else:
+            model = decode_random(source, limits, question.get("expect"))
+    except nnpack.NnpackError as bad:
+        handed = [{"name": one["name"], "image": one["image"]} for one in released]
+        return {**refused(bad), "released": handed}
+    return {"ok": True, "model": model}
+
+
+def refused(bad: nnpack.NnpackError) -> Json:
+    """Return an error as an answer."""
+    told = {"class": bad.error_class, "detail": bad.message}
+    told |= {} if bad.offset is None else {"offset": bad.offset}
+    told |= {} if bad.section is None else {"section": bad.section}
+    return {"ok": False, "error": told}
+
+
+def cut(question: Json) -> Json:
+    """Answer with a box of a tensor."""
+    box = tuple(slice(a, b) for a, b in zip(question["start"], question["stop"], strict=True))
+    try:
+        with nnpack.open(question["path"], threads=1) as reader:
+            tensor = reader[question["tensor"]]
+            return {"ok": True, "image": image(tensor[box], tensor.dtype)}
+    except nnpack.NnpackError as bad:
+        return refused(bad)
+
+
+def array_of(said: str, dtype: str, shape: tuple[int, ...] = (1,)) -> np.ndarray[Any, Any]:
+    """Return an image as an array, cells below a byte in one byte each."""
+    raw, narrow = bytes.fromhex(said), dtype.rstrip("0123456789")
+    if dtype in {"bool", "bfloat16"} or dtype.startswith(("float4", "float6", "float8")):
+        kind = np.dtype(bool if dtype == "bool" else getattr(ml_dtypes, dtype))
+    elif narrow in {"int", "uint"} and int(dtype.removeprefix(narrow)) < 8:
+        kind = np.dtype(f"{narrow}8")
+    else:
+        kind = np.dtype(dtype)
+    return np.frombuffer(raw, kind).reshape(shape)
+
+
+def node_of(said: Json) -> Any:
+    """Return the value that a node of a model describes."""
+    shape, dtype = tuple(int(dim) for dim in said["shape"]), said["dtype"]
+    parts = {name: node_of(part) for name, part in said["parts"].items()}
+    with_ = said["parameters"]
+    match said["kind"]:
+        case "constant":
+            return nnpack.Constant(array_of(with_["element"], dtype), shape, dtype)
+        case "csr":
+            fill = array_of(with_["fill"], dtype)
+            return nnpack.Csr(**parts, shape=shape, fill=fill, row_length=int(with_["row_length"]))
+        case "codebook":
+            axis = with_["vector_axis"] if with_["vector_length"] > 1 else None
+            return nnpack.Codebook(**parts, block=with_["block"], vector_axis=axis)
+        case "quantized":
+            axis = with_["group_axis"] if "group_index" in parts else None
+            step = None if with_["step"] == "float32" else with_["step"]
+            return nnpack.Quantized(
+                **parts, block=with_["block"], flat=with_["flat"], group_axis=axis,
+                divide=with_["scale_op"] == "divide", step=step, dtype=dtype,
+            )  # fmt: skip
+        case "concat":
+            return nnpack.Concat([parts[str(i + 1)] for i in range(len(parts))], with_["axis"])
+        case "opaque":
+            foreign = bytes.fromhex(with_["parameters"])
+            return nnpack.Opaque(parts["data"], with_["format"], shape, dtype, foreign)
+    return nnpack.Dense(array_of(said["image"], dtype, shape), dtype)
+
+
+def encode(question: Json) -> Json:
+    """Write a model's canonical form (SPEC 13.3)."""
+    model = question["model"]
+    with nnpack.Writer(question["out"], profile="raw", threads=1) as writer:
+        for tensor in model["tensors"]:
+            writer.add(tensor["name"], node_of(tensor))
+        for name, target in model["aliases"].items():
+            writer.add_alias(name, target)
+        for name, graph in model["graphs"].items():
+            writer.add_graph(name, graph)
+        for name, data in model["blobs"].items():
+            writer.add_blob(name, bytes.fromhex(data))
+        if model["metadata"] is not None:
+            writer.set_metadata(model["metadata"])
+    return {"ok": True}
+
+
+ANSWERS: dict[str, Callable[[Json], Json]] = {
+    "hello": lambda _: {"ok": True, **hello()},
+    "decode": decode,
+    "slice": cut,
+    "encode": encode,
+    "bye": lambda _: {"ok": True},
+}
+
+
+def answer(question: Json) -> Json:
+    """Answer a question; what is no NnpackError ends this process, as it is a finding."""
+    known = ANSWERS.get(question["op"])
+    return known(question) if known else {"ok": False, "error": {"class": "not-implemented"}}
+
+
+def serve() -> int:
+    """Answer a question a line."""
+    for line in sys.stdin:
+        question = json.loads(line)
+        said = {"seq": question["seq"], **answer(question)}
+        sys.stdout.write(json.dumps(said) + "\n")
+        sys.stdout.flush()
+        if question["op"] == "bye":
+            break
+    return 0
+
+
+def asked(arguments: list[str]) -> Json:
+    """Return the question that a command line asks."""
+    parser = argparse.ArgumentParser()
+    ops = parser.add_subparsers(dest="op", required=True)
+    for op in ("serve", "hello"):
+        ops.add_parser(op)
+    one = ops.add_parser("decode")
+    one.add_argument("path")
+    one.add_argument("--access", default="random")
+    one.add_argument("--limits", type=json.loads)
+    one.add_argument("--expect")
+    one = ops.add_parser("slice")
+    one.add_argument("path")
+    one.add_argument("tensor")
+    one.add_argument("start", type=json.loads)
+    one.add_argument("stop", type=json.loads)
+    one = ops.add_parser("encode")
+    one.add_argument("model", type=lambda path: json.loads(Path(path).read_text("utf-8")))
+    one.add_argument("out")
+    return vars(parser.parse_args(arguments))
+
+
+def main() -> int:
+    """Serve, or answer one question."""
+    question = asked(sys.argv[1:])
+    if question["op"] == "serve":
+        return serve()
+    said = answer(question)
+    sys.stdout.write(json.dumps(said) + "\n")
+    return 0 if said["ok"] else 2 if said["error"]["class"] == "not-implemented" else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
