@@ -71,9 +71,8 @@ def run(options: argparse.Namespace) -> results.Results:
     path = options.known_failures
     listed = known.KnownFailures(path or _list_of(claims.implementation["name"]), [v.id for v in every])
     seed = random.randrange(1 << 32) if options.seed is None else options.seed  # noqa: S311
-    who = claims.implementation
     sys.stdout.write(
-        f"{who['name']} {who.get('version', '')}, profile {claims.profile}, {transport.name}, "
+        f"{report.named(claims.implementation)}, profile {claims.profile}, {transport.name}, "
         f"{len(chosen)} vectors, seed {seed}\n"
     )
     sys.stdout.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element, ElementTree, SubElement
 
 from . import matrix
@@ -14,6 +15,11 @@ from .vectors import Vector
 
 SHOWN = 40
 """Failing vectors that a terminal shows."""
+
+
+def named(implementation: Mapping[str, Any]) -> str:
+    """Return an implementation's name and version."""
+    return " ".join(str(implementation[key]) for key in ("name", "version") if implementation.get(key))
 
 
 def areas(results: Results) -> dict[str, dict[str, int]]:
@@ -65,9 +71,8 @@ def terminal(results: Results, again: str) -> str:
 
 def summary(results: Results) -> str:
     """Return a page of Markdown."""
-    who = results.header["implementation"]
     rows = table(results)
-    lines = [f"# {who['name']} {who.get('version', '')}".rstrip(), ""]
+    lines = [f"# {named(results.header['implementation'])}", ""]
     features = ", ".join(results.header["features"]) or "none"
     lines += [f"SPEC 1.0, profile {results.header['profile']}, features: {features}.", ""]
     lines += [verdict(results) + ".", ""]
@@ -81,9 +86,13 @@ def summary(results: Results) -> str:
 
 def junit(results: Results) -> Element:
     """Return the run as JUnit's XML."""
-    who = results.header["implementation"]
-    suite = Element("testsuite", name=f"nnpack conformance: {who['name']}", tests=str(len(results.vectors)),
-                    failures=str(len(results.failures)), time=str(results.footer["seconds"]))  # fmt: skip
+    suite = Element(
+        "testsuite",
+        name=f"nnpack conformance: {named(results.header['implementation'])}",
+        tests=str(len(results.vectors)),
+        failures=str(len(results.failures)),
+        time=str(results.footer["seconds"]),
+    )
     for one in results.vectors:
         case = SubElement(suite, "testcase", classname=one["id"].rpartition("/")[0].replace("/", "."),
                           name=one["id"].rpartition("/")[2], time=str(one["seconds"]))  # fmt: skip

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from .testee import HELLO_SECONDS, Exec, Fault, Limits, Serve
+from .testee import HELLO, HELLO_SECONDS, Exec, Fault, Limits, Serve
 from .vectors import KitError, Vector
-from .verdict import GOOD, Claims, Question, Verdict, judge, questions, unasked
+from .verdict import GOOD, Claims, Question, Verdict, judge, questions, unasked, wanted
 
 LARGE_FILE = 1 << 20
 LARGE_TIMES = 5
@@ -24,14 +24,14 @@ Transport = type[Exec] | type[Serve]
 
 
 def introduce(
-    command: Sequence[str], limits: Limits, error_map: Mapping[str, str], wanted: Transport | None
+    command: Sequence[str], limits: Limits, error_map: Mapping[str, str], only: Transport | None
 ) -> tuple[Transport, Claims]:
-    """Say hello, by serve if the testee has it and nothing else is wanted."""
+    """Say hello, by serve if the testee has it, unless one way alone is asked for."""
     said: list[str] = []
-    for transport in [wanted] if wanted else [Serve, Exec]:
+    for transport in [only] if only else [Serve, Exec]:
         with closing(transport(command, limits)) as testee:
             try:
-                answer = testee.ask({"op": "hello", "protocol": 1}, HELLO_SECONDS)
+                answer = testee.ask(HELLO, HELLO_SECONDS)
                 return transport, Claims.of(answer, error_map)
             except Fault as bad:
                 said.append(f"{transport.name}: {bad.status}, {bad.what}\n{bad.stderr}".rstrip())
@@ -128,8 +128,8 @@ class Session:
         try:
             answer = testee.ask(question.message, seconds)
         except Fault as bad:
-            wanted = question.vector.sidecar["result"]
-            return Verdict(bad.status, question.label, wanted, bad.what, bad.stderr)
+            expected = wanted(question.vector)
+            return Verdict(bad.status, question.label, expected, bad.what, bad.stderr)
         return judge(question, answer, self.claims, self.bases)
 
 

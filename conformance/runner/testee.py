@@ -23,6 +23,7 @@ TAIL = 2000
 """Bytes of the standard error that a report keeps; people read them, the runner does not."""
 NEARLY = 0.8
 """Of the limit: a process that dies with so much memory in use died of it."""
+HELLO = {"op": "hello", "protocol": 1}
 HELLO_SECONDS = 30.0
 """For the first answer: interpreters may have to compile what they load."""
 
@@ -58,7 +59,7 @@ class Limits:
 def resolved(command: Sequence[str]) -> list[str]:
     """Return a command that means the same in another working directory."""
     program = shutil.which(command[0]) or command[0]
-    rest = [str(Path(part).resolve()) if Path(part).exists() else part for part in command[1:]]
+    rest = [str(Path(part).absolute()) if Path(part).exists() else part for part in command[1:]]
     return [str(Path(program).absolute()) if Path(program).exists() else program, *rest]
 
 
@@ -258,15 +259,20 @@ class Serve:
 
     def ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Return the answer; raise `Fault` if there is none."""
-        process = self._process
+        process, self._process = self._process, None  # it is kept if it answers
         if process is None:
-            process = Process(self._command, replace(self._limits, seconds=seconds))
-        self._process, self._seq = None, self._seq + 1  # it is kept if it answers
-        answer = self._answer(process, {"seq": self._seq, **question}, seconds)
+            process = Process(self._command, self._limits)
+            answer = self._answer(process, HELLO, HELLO_SECONDS)  # its start is not timed
+            if question == HELLO:
+                self._process = process
+                return answer
+        answer = self._answer(process, question, seconds)
         self._process = process
         return answer
 
-    def _answer(self, process: Process, asked: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def _answer(self, process: Process, question: dict[str, Any], seconds: float) -> dict[str, Any]:
+        self._seq += 1
+        asked = {"seq": self._seq, **question}
         deadline = time.monotonic() + seconds
         if select.select([process.stdout], [], [], 0)[0] and not process.receive():
             process.died()
@@ -295,7 +301,7 @@ class Serve:
             with suppress(Fault):
                 self.ask({"op": "bye"}, 2.0)
         if self._process is not None:
-            self._process.end(grace=1.0)
+            self._process.end(grace=0.2)
             self._process = None
 
 

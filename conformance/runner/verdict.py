@@ -162,35 +162,31 @@ def _decode(question: Question, answer: dict[str, Any], name: str | None, claims
         raise _Wrong("protocol", "a model", repr(answer.get("model")))
     if said["result"] == "accept":
         if not answer["ok"]:
-            raise _Wrong("fail-verdict", "accepted", _told(answer, name))
-        return _accepted(said["model"], answer["model"], claims, covered=covered)
-    expected = f"{said['error']} ({said['disposition']})"
+            raise _Wrong("fail-verdict", wanted(vector), _told(answer, name))
+        try:
+            left = compare_model(said["model"], answer["model"], profile=claims.profile,
+                                 features=claims.features, covered=covered,
+                                 access=question.message["access"])  # fmt: skip
+        except Difference as bad:
+            raise _Wrong("fail-value", f"{bad.where}: {bad.expected}", bad.got) from None
+        return "declined" if left else "pass"
     if not answer["ok"]:
         _released(vector, answer.get("released"), bases)
-        return _rejected(said, answer, name, question.message["access"], expected)
+        return _rejected(vector, answer, name, question.message["access"])
     if not covered and _leaves_out(answer["model"], said, claims):
         return "declined"
-    raise _Wrong("fail-verdict", expected, "accepted")
+    raise _Wrong("fail-verdict", wanted(vector), "accepted")
 
 
-def _accepted(expected: dict[str, Any], got: dict[str, Any], claims: Claims, *,
-              covered: bool) -> str:  # fmt: skip
-    try:
-        left = compare_model(expected, got, profile=claims.profile, features=claims.features,
-                             covered=covered)  # fmt: skip
-    except Difference as bad:
-        raise _Wrong("fail-value", f"{bad.where}: {bad.expected}", bad.got) from None
-    return "declined" if left else "pass"
-
-
-def _rejected(said: dict[str, Any], answer: dict[str, Any], name: str | None, access: str,
-              expected: str) -> str:  # fmt: skip
+def _rejected(vector: Vector, answer: dict[str, Any], name: str | None, access: str) -> str:
     if name not in CLASSES:
-        raise _Wrong("fail-class", expected, f"{_told(answer, name)}, which is no class of SPEC 14.1")
-    if name == said["error"] or access == "sequential":  # R-RDR-018
+        got = f"{_told(answer, name)}; no class of SPEC 14.1"
+        raise _Wrong("fail-class", wanted(vector), got)
+    if name == vector.sidecar["error"] or access == "sequential":  # R-RDR-018
         return "pass"
-    same = CLASSES[name] == said["disposition"]
-    raise _Wrong("fail-class" if same else "fail-disposition", expected, _told(answer, name))
+    same = CLASSES[name] == vector.sidecar["disposition"]
+    status = "fail-class" if same else "fail-disposition"
+    raise _Wrong(status, wanted(vector), _told(answer, name))
 
 
 def _leaves_out(model: dict[str, Any], said: dict[str, Any], claims: Claims) -> bool:
@@ -209,14 +205,15 @@ def _leaves_out(model: dict[str, Any], said: dict[str, Any], claims: Claims) -> 
 def _released(vector: Vector, released: Any, bases: Bases) -> None:
     """Compare what was handed out before a fault with what the file holds.
 
-    That is what the valid file has from which this one was made, or, where the fault changed that,
-    bytes of this file.
+    That is what the valid file has from which this one was made, or, where stored bytes were
+    changed together with their checksums, these bytes.
     """
     if released is None:
         return
     if not isinstance(released, list) or not all(isinstance(one, dict) for one in released):
         raise _Wrong("protocol", "released: an array of objects", repr(released))
-    base = bases.get(vector.sidecar.get("derived", {}).get("base", ""))
+    derived = vector.sidecar.get("derived", {"base": None, "repair": []})
+    base = bases.get(derived["base"])
     if base is None or "model" not in base.sidecar:
         return
     held = {one["name"]: one["image"] for one in base.sidecar["model"]["tensors"]}
@@ -224,15 +221,15 @@ def _released(vector: Vector, released: Any, bases: Bases) -> None:
         name, image = one.get("name"), one.get("image")
         if name not in held or image is None or same_image(held[name], image):
             continue
-        if not isinstance(image, str) or not _stored(vector, image):
+        if not derived["repair"] or not _stored(vector, image, str(held[name])):
             raise _Wrong("fail-release", f"tensor {name}: {held[name]}"[:200], str(image)[:200])
 
 
-def _stored(vector: Vector, image: str) -> bool:
-    """Return whether the file holds these very bytes."""
+def _stored(vector: Vector, image: Any, other: str) -> bool:
+    """Return whether the file holds these very bytes, as many as there were before."""
     try:
-        return bytes.fromhex(image) in vector.file.read_bytes()
-    except ValueError:
+        return len(image) == len(other) and bytes.fromhex(image) in vector.file.read_bytes()
+    except (TypeError, ValueError):
         return False
 
 
@@ -284,7 +281,13 @@ _JUDGES = {"decode": _decode, "slice": _slice, "encode": _encode}
 def _told(answer: dict[str, Any], name: str | None) -> str:
     """Return a rejection in words."""
     error = answer["error"]
-    place = "".join(f", {key} {error[key]}" for key in ("offset", "section") if error.get(key) is not None)
-    detail = error.get("detail")
-    disposition = f" ({CLASSES[name]})" if name in CLASSES else ""
-    return f"{name}{disposition}{place}" + (f": {detail}" if detail else "")
+    words = f"{name} ({CLASSES[name]})" if name in CLASSES else str(name)
+    for key in ("offset", "section"):
+        words += "" if error.get(key) is None else f", {key} {error[key]}"
+    return words + (f": {error['detail']}" if error.get("detail") else "")
+
+
+def wanted(vector: Vector) -> str:
+    """Return the right answer about a file in words."""
+    said = vector.sidecar
+    return "accepted" if said["result"] == "accept" else f"{said['error']} ({said['disposition']})"

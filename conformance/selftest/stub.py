@@ -1,0 +1,191 @@
+"""A testee that reads the sidecars and spoils the right answer in a way of its own.
+
+`python stub.py MODE ...`: what it gets wrong the runner must find (tests/test_conformance_runner.py).
+The vectors' folder is named by the environment variable NNPACK_VECTORS.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+FEATURES = ["sequential", "slice", "parts", "limits", "encode"]
+
+
+def sidecar(question: Json) -> Json:
+    """Return what is known about the file."""
+    return json.loads(Path(question["path"]).with_suffix(".json").read_text())
+
+
+def rejected(name: str, **more: Any) -> Json:
+    """Return a rejection."""
+    return {"ok": False, "error": {"class": name}, **more}
+
+
+def right(question: Json) -> Json:
+    """Return the right answer."""
+    op = question["op"]
+    if op == "hello":
+        return {"ok": True, "protocol": 1, "implementation": {"name": "stub"}, "profile": "R3",
+                "features": FEATURES}  # fmt: skip
+    if op == "decode":
+        said = sidecar(question)
+        accepted = said["result"] == "accept"
+        return {"ok": True, "model": said["model"]} if accepted else rejected(said["error"])
+    if op == "slice":
+        keys = ("tensor", "start", "stop")
+        for box in sidecar(question)["slices"]:
+            if all(box[key] == question[key] for key in keys):
+                return {"ok": True, "image": box["image"]}
+    if op == "encode":
+        for path in Path(os.environ["NNPACK_VECTORS"]).rglob("*.json"):
+            if json.loads(path.read_text()).get("model") == question["model"]:
+                Path(question["out"]).write_bytes(path.with_suffix(".nnpk").read_bytes())
+    return {"ok": True}
+
+
+def about_files(change: Callable[[Json, Json], Json]) -> Callable[[Json], Json]:
+    """Return an answerer that changes its answers to all but hello and bye."""
+
+    def answer(question: Json) -> Json:
+        said = right(question)
+        return said if question["op"] in {"hello", "bye"} else change(question, said)
+
+    return answer
+
+
+def accept_all(question: Json, said: Json) -> Json:
+    """Accept what is to be rejected."""
+    nothing = {"tensors": [], "aliases": {}, "metadata": None, "graphs": {}, "blobs": {}}
+    return said if said["ok"] else {"ok": True, "model": nothing}
+
+
+def each_tensor(change: Callable[[Json], Json]) -> Callable[[Json, Json], Json]:
+    """Change all tensors of a model."""
+
+    def changed(_: Json, said: Json) -> Json:
+        for tensor in said.get("model", {}).get("tensors", ()):
+            tensor |= change(tensor)
+        return said
+
+    return changed
+
+
+def other_bit(tensor: Json) -> Json:
+    """Flip the lowest bit of the first element."""
+    image = tensor["image"]
+    return {"image": f"{int(image[:2], 16) ^ 1:02x}{image[2:]}"} if image else {}
+
+
+def say_twice(question: Json, said: Json) -> Json:
+    """Answer something that nobody asked, before the answer."""
+    write({**said, "seq": question.get("seq")})
+    return said
+
+
+def take_memory(question: Json, said: Json) -> Json:
+    """Take memory until there is no more."""
+    del question, said
+    taken = []
+    while True:
+        taken.append(b"x" * (64 << 20))
+
+
+def hang(question: Json, said: Json) -> Json:
+    """Think for too long."""
+    del question
+    time.sleep(600)
+    return said
+
+
+def crash(question: Json, said: Json) -> Json:
+    """Die by a signal."""
+    del question, said
+    os.abort()
+
+
+def cut(question: Json, said: Json) -> Json:
+    """Say half an answer, and nothing more."""
+    text = json.dumps({**said, "seq": question.get("seq")})
+    sys.stdout.write(text[: len(text) // 2] + "\n")
+    sys.stdout.flush()
+    raise SystemExit(0)
+
+
+def encode_otherwise(question: Json, said: Json) -> Json:
+    """Write another byte at the end."""
+    if question["op"] == "encode":
+        with Path(question["out"]).open("ab") as file:
+            file.write(b"\0")
+    return said
+
+
+MODES: dict[str, Callable[[Json], Json]] = {
+    "right": right,
+    "accept-all": about_files(accept_all),
+    "reject-all": about_files(lambda *_: rejected("bad-checksum")),
+    "reject-unsupported": about_files(lambda *_: rejected("unsupported")),
+    "own-names": about_files(lambda _, said: said if said["ok"] else rejected("E_" + said["error"]["class"])),
+    "wrong-bits": about_files(each_tensor(other_bit)),
+    "lies-unsupported": about_files(each_tensor(lambda _: {"image": None, "unsupported": "no"})),
+    "releases-wrong": about_files(
+        lambda _, said: said if said["ok"] else {**said, "released": [{"name": "w", "image": "0100803f000020c00100a07f"}]}
+    ),
+    "releases-right": about_files(
+        lambda _, said: said if said["ok"] else
+        {**said, "released": [{"name": "w", "image": "0000803f000020c00100a07f"}]}
+    ),  # fmt: skip
+    "encodes-otherwise": about_files(encode_otherwise),
+    "crash": about_files(crash),
+    "hang": about_files(hang),
+    "cut": about_files(cut),
+    "wrong-seq": about_files(lambda question, said: {**said, "seq": question.get("seq", 0) + 1}),
+    "says-twice": about_files(say_twice),
+    "takes-memory": about_files(take_memory),
+    "no-class": about_files(lambda *_: {"ok": False, "error": {}}),
+    "no-model": about_files(lambda *_: {"ok": True}),
+    "not-implemented": about_files(lambda *_: rejected("not-implemented")),
+    "hello-of-tomorrow": lambda question: {**right(question), "protocol": 2},
+}
+
+
+def write(said: Json) -> None:
+    """Write an answer."""
+    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.flush()
+
+
+def serve(mode: str) -> int:
+    """Answer a question a line."""
+    for line in sys.stdin:
+        question = json.loads(line)
+        write({"seq": question["seq"], **MODES[mode](question)})
+        if question["op"] == "bye":
+            break
+    return 0
+
+
+def one(mode: str, op: str, arguments: list[str]) -> int:
+    """Answer the question of a command line."""
+    question: Json = {"op": op}
+    if op == "decode":
+        question |= {"path": arguments[0]}
+    elif op == "slice":
+        start, stop = (json.loads(text) for text in arguments[2:])
+        question |= {"path": arguments[0], "tensor": arguments[1], "start": start, "stop": stop}
+    elif op == "encode":
+        question |= {"model": json.loads(Path(arguments[0]).read_text()), "out": arguments[1]}
+    said = MODES[mode](question)
+    write(said)
+    return 0 if said["ok"] else 2 if said["error"].get("class") == "not-implemented" else 1
+
+
+if __name__ == "__main__":
+    mode, op, *arguments = sys.argv[1:]
+    raise SystemExit(serve(mode) if op == "serve" else one(mode, op, arguments))

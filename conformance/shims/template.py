@@ -1,0 +1,61 @@
+"""A testee to start from: copy it, or write the same in your language.
+
+    python conformance/run.py -- python conformance/shims/template.py
+
+It can do nothing yet, so that every vector fails. PROTOCOL.md says what the answers hold.
+"""
+
+import json
+import sys
+
+
+def hello():
+    """Say who you are. Claim little: each word here is a promise that the vectors hold you to."""
+    return {
+        "ok": True,
+        "protocol": 1,
+        "implementation": {"name": "my-reader", "version": "0", "language": "Python"},
+        "profile": "R1",  # R0 lists, R1 raw tensors, R2 zstd and csr, R3 everything (SPEC 4.2)
+        "features": [],  # "sequential", "slice", "parts", "limits", "encode", "codec.snappy", ...
+    }
+
+
+def decode(question):
+    """Read and check all of the file question["path"], and only then answer.
+
+    A valid file:  {"ok": True, "model": {"tensors": [{"name", "dtype", "shape", "kind", "image",
+                    "logical"}, ...], "aliases": {}, "metadata": None, "graphs": {}, "blobs": {}}}
+    `image` is the hex of the decoded elements, little-endian, in C order (SPEC 2.4); in a tensor
+    that your profile does not cover it is None, with "unsupported" and a few words beside it.
+    Any other file: {"ok": False, "error": {"class": "bad-checksum"}}, a class of SPEC 14.1.
+    Let every other exception end the process: the runner must see it.
+    """
+    return {"ok": False, "error": {"class": "not-implemented"}}
+
+
+ANSWERS = {"decode": decode, "hello": lambda _: hello(), "bye": lambda _: {"ok": True}}
+"""Later "slice" and "encode"; decode's `access`, `limits`, `expect` by the features you claim."""
+
+
+def answer(question):
+    """Answer a question; one that is not known here is not implemented."""
+    known = ANSWERS.get(question["op"])
+    return known(question) if known else {"ok": False, "error": {"class": "not-implemented"}}
+
+
+def main():
+    """Serve a question a line; or answer one: the exit status is 0, 1 or, not implemented, 2."""
+    op, *arguments = sys.argv[1:]
+    if op == "serve":
+        for line in sys.stdin:
+            question = json.loads(line)
+            print(json.dumps({"seq": question["seq"], **answer(question)}), flush=True)
+            if question["op"] == "bye":
+                break
+        return 0
+    said = answer({"op": op, "path": arguments[0] if arguments else None, "access": "random"})
+    print(json.dumps(said))
+    return 0 if said["ok"] else 2 if said["error"]["class"] == "not-implemented" else 1
+
+
+sys.exit(main())
