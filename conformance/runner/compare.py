@@ -120,7 +120,7 @@ def compare_model(expected: dict[str, Any], got: Any, *, profile: str, features:
     for name, image in expected["blobs"].items():
         if covered or got["blobs"][name] is not None:
             _image(f"blob {name}", image, got["blobs"][name])
-        left |= got["blobs"][name] is None
+        left |= image is not None and got["blobs"][name] is None
     for key, none in (("metadata", None), ("graphs", {}), ("root", None)):
         mine = got.get(key, none)
         needed = profile == "R3" and covered and (key != "root" or access == "random")

@@ -66,6 +66,35 @@ def accept_all(question: Json, said: Json) -> Json:
     return said if said["ok"] else {"ok": True, "model": nothing}
 
 
+def minimal(question: Json) -> Json:
+    """Claim little, and leave out what is not claimed."""
+    said = right(question)
+    if question["op"] == "hello":
+        return {**said, "profile": "R1", "features": []}
+    if question["op"] == "decode" and sidecar(question)["profile"] > "R1":
+        if not said["ok"]:
+            said = accept_all(question, said)
+            said["model"]["tensors"] = [{"name": "w", "image": None, "unsupported": "a codec"}]
+        said["model"] |= {"metadata": None, "graphs": {}, "root": None}
+        for tensor in said["model"]["tensors"]:
+            if tensor.get("profile", "R1") > "R1":
+                tensor |= {"image": None, "unsupported": "a codec"}
+    return said
+
+
+def forgetful(question: Json) -> Json:
+    """Answer rightly about a file the first time, and then not."""
+    said = right(question)
+    key = json.dumps({**question, "seq": 0})
+    if question["op"] == "decode" and key in ASKED:
+        said = each_tensor(other_bit)(question, said)
+    ASKED.add(key)
+    return said
+
+
+ASKED: set[str] = set()
+
+
 def each_tensor(change: Callable[[Json], Json]) -> Callable[[Json, Json], Json]:
     """Change all tensors of a model."""
 
@@ -128,10 +157,14 @@ def encode_otherwise(question: Json, said: Json) -> Json:
 
 MODES: dict[str, Callable[[Json], Json]] = {
     "right": right,
+    "minimal": minimal,
+    "forgetful": forgetful,
     "accept-all": about_files(accept_all),
     "reject-all": about_files(lambda *_: rejected("bad-checksum")),
     "reject-unsupported": about_files(lambda *_: rejected("unsupported")),
-    "own-names": about_files(lambda _, said: said if said["ok"] else rejected("E_" + said["error"]["class"])),
+    "own-names": about_files(
+        lambda _, said: said if said["ok"] else rejected("E_" + said["error"]["class"])
+    ),
     "wrong-bits": about_files(each_tensor(other_bit)),
     "lies-unsupported": about_files(each_tensor(lambda _: {"image": None, "unsupported": "no"})),
     "releases-wrong": about_files(
