@@ -1,1 +1,1 @@
-"""The runner of the kit: it asks a reader about the vectors and judges the answers (PROTOCOL.md)."""
+"""The runner: it asks a reader about the vectors and judges the answers (PROTOCOL.md)."""

@@ -53,7 +53,9 @@ def same_image(a: Any, b: Any) -> bool:
     if not isinstance(a, str) or not isinstance(b, str):
         return a is None and b is None
     a, b = a.lower(), b.lower()
-    return a == b or ("sha256:" in a) != ("sha256:" in b) and _digest(a) == _digest(b)
+    if ("sha256:" in a) == ("sha256:" in b):
+        return bool(a == b)
+    return _digest(a) == _digest(b)
 
 
 def _digest(image: str) -> str | None:

@@ -73,7 +73,7 @@ class KnownFailures:
                 continue
             found = [id for id in every if matches(entry.pattern, id)]
             if len(found) > MOST_MATCHES:
-                raise KitError(f"{entry.pattern} matches {len(found)} vectors, not at most {MOST_MATCHES}")
+                raise KitError(f"{entry.pattern} matches {len(found)}, at most are {MOST_MATCHES}")
             for id in found:
                 if id in self._of:
                     raise KitError(f"{id} is listed twice")
@@ -111,8 +111,9 @@ class KnownFailures:
                 continue
             ids = [id for id in self._matched[number] if id in failing]
             told.update(ids)
-            if ids == self._matched[number] and all(failing[id].status == entry.status for id in ids):
-                lines += [line] if ids else []
+            found_as = {failing[id].status for id in ids}
+            if ids == self._matched[number] and found_as == {entry.status}:
+                lines.append(line)
             else:
                 lines += [Entry(id, failing[id].status, entry.words).line for id in ids]
         lines += [_new(id, failing[id]).line for id in sorted(failing.keys() - told)]

@@ -21,32 +21,34 @@ USAGE = "python conformance/run.py [options] -- TESTEE COMMAND..."
 
 
 def options_of(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the arguments."""
+    """Read the arguments; behind `--` stands the testee's command."""
     parser = argparse.ArgumentParser("run.py", USAGE, "Ask a reader about all vectors.")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--exec", action="store_const", dest="transport", const=Exec,
-                     help="a process for each question")  # fmt: skip
-    how.add_argument("--serve", action="store_const", dest="transport", const=Serve,
-                     help="one process; the default where the testee has it")  # fmt: skip
-    parser.add_argument("--only", action="append", default=[], metavar="GLOB",
-                        help="these ids; * stays within a path component, ** does not")  # fmt: skip
-    parser.add_argument("--twice", action="store_true",
-                        help="ask everything twice: does one file change the next answer?")  # fmt: skip
-    parser.add_argument("--seed", type=int, help="of the order; printed with each run")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="testees side by side")
-    parser.add_argument("--timeout", type=float, default=2.0, metavar="SECONDS",
-                        help="for a question, 2 by default; five times that above 1 MiB")  # fmt: skip
-    parser.add_argument("--memory", type=int, default=4096, metavar="MIB",
-                        help="of address space, 4096 by default; 0: any, for JavaScript engines, "
-                             "which reserve more than they use")  # fmt: skip
-    parser.add_argument("--error-map", type=Path, metavar="FILE",
-                        help="JSON object: the testee's own error names -> classes")  # fmt: skip
-    parser.add_argument("--known-failures", type=Path, metavar="FILE",
-                        help="by default known-failures/<name>.txt of the kit, if it is there")  # fmt: skip
-    parser.add_argument("--fix", action="store_true", help="rewrite that list to what was found")
-    parser.add_argument("--report", type=Path, metavar="FOLDER",
-                        help="write results.ndjson, summary.md, junit.xml, matrix.html, badge.json")  # fmt: skip
-    parser.add_argument("--vectors", type=Path, default=KIT / "vectors", metavar="FOLDER")
+    add, how = parser.add_argument, parser.add_mutually_exclusive_group()
+    for transport, words in (
+        (Exec, "a process for each question"),
+        (Serve, "one process for many; the default where the testee has it"),
+    ):
+        how.add_argument(f"--{transport.name}", action="store_const", dest="transport",
+                         const=transport, help=words)  # fmt: skip
+    add("--only", action="append", default=[], metavar="GLOB",
+        help="these ids; * stays within a path component, ** does not")  # fmt: skip
+    add("--twice", action="store_true",
+        help="ask everything twice: does one file change the next answer?")  # fmt: skip
+    add("--seed", type=int, help="of the order; printed with each run")
+    add("--jobs", type=int, default=1, metavar="N", help="testees side by side")
+    add("--timeout", type=float, default=2.0, metavar="SECONDS",
+        help="for a question, 2 by default; five times that for files above 1 MiB")  # fmt: skip
+    add("--memory", type=int, default=4096, metavar="MIB",
+        help="of address space, 4096 by default; 0: any, for JavaScript engines, which reserve "
+             "more than they use")  # fmt: skip
+    add("--error-map", type=Path, metavar="FILE",
+        help="JSON object: the testee's own error names -> classes")  # fmt: skip
+    add("--known-failures", type=Path, metavar="FILE",
+        help="by default the kit's known-failures/<name>.txt, if it is there")  # fmt: skip
+    add("--fix", action="store_true", help="rewrite that list to what was found")
+    add("--report", type=Path, metavar="FOLDER",
+        help="write results.ndjson, summary.md, junit.xml, matrix.html, badge.json")  # fmt: skip
+    add("--vectors", type=Path, default=KIT / "vectors", metavar="FOLDER")
     at = arguments.index("--") if "--" in arguments else len(arguments)
     options = parser.parse_args(arguments[:at])
     options.command = [*arguments[at + 1 :]]
@@ -68,9 +70,9 @@ def run(options: argparse.Namespace) -> results.Results:
     limits = Limits(options.timeout, options.memory << 20)
     command = resolved(options.command)
     transport, claims = introduce(command, limits, _error_map(options.error_map), options.transport)
-    path = options.known_failures
-    listed = known.KnownFailures(path or _list_of(claims.implementation["name"]), [v.id for v in every])
-    seed = random.randrange(1 << 32) if options.seed is None else options.seed  # noqa: S311
+    path = options.known_failures or _list_of(claims.implementation["name"])
+    listed = known.KnownFailures(path, [v.id for v in every])
+    seed = random.randrange(1 << 32) if options.seed is None else options.seed
     sys.stdout.write(
         f"{report.named(claims.implementation)}, profile {claims.profile}, {transport.name}, "
         f"{len(chosen)} vectors, seed {seed}\n"
@@ -128,7 +130,6 @@ def _again(options: argparse.Namespace, found: results.Results) -> str:
     given += ["--memory", str(options.memory)] if options.memory != 4096 else []
     given += ["--error-map", str(options.error_map)] if options.error_map else []
     given += ["--vectors", str(options.vectors)] if options.vectors != KIT / "vectors" else []
-    words = shlex.join(given)
-    return f"python conformance/run.py {words}{' ' * bool(words)}--only ID -- {shlex.join(options.command)}"
-
-
+    return shlex.join(
+        ["python", "conformance/run.py", *given, "--only", "ID", "--", *options.command]
+    )

@@ -19,7 +19,7 @@ SHOWN = 40
 
 def named(implementation: Mapping[str, Any]) -> str:
     """Return an implementation's name and version."""
-    return " ".join(str(implementation[key]) for key in ("name", "version") if implementation.get(key))
+    return f"{implementation['name']} {implementation.get('version', '')}".rstrip()
 
 
 def areas(results: Results) -> dict[str, dict[str, int]]:
@@ -94,12 +94,14 @@ def junit(results: Results) -> Element:
         time=str(results.footer["seconds"]),
     )
     for one in results.vectors:
-        case = SubElement(suite, "testcase", classname=one["id"].rpartition("/")[0].replace("/", "."),
-                          name=one["id"].rpartition("/")[2], time=str(one["seconds"]))  # fmt: skip
+        area, _, name = one["id"].rpartition("/")
+        case = SubElement(suite, "testcase", classname=area.replace("/", "."), name=name,
+                          time=str(one["seconds"]))  # fmt: skip
         if one["status"] in {"declined", KNOWN}:
             SubElement(case, "skipped", message=_text(one.get("got", "") or one["status"]))
         elif one["status"] != "pass":
-            failure = SubElement(case, "failure", type=one["status"], message=_text(one.get("got", "")))
+            got = _text(one.get("got", ""))
+            failure = SubElement(case, "failure", type=one["status"], message=got)
             failure.text = _text(f"{one.get('question')}: expected {one.get('expected')}\n"
                                  f"{one.get('stderr', '')}")  # fmt: skip
     return suite

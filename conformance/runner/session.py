@@ -28,7 +28,8 @@ def introduce(
 ) -> tuple[Transport, Claims]:
     """Say hello, by serve if the testee has it, unless one way alone is asked for."""
     said: list[str] = []
-    for transport in [only] if only else [Serve, Exec]:
+    both: list[Transport] = [Serve, Exec]
+    for transport in [only] if only else both:
         with closing(transport(command, limits)) as testee:
             try:
                 answer = testee.ask(HELLO, HELLO_SECONDS)
@@ -80,7 +81,7 @@ class Session:
 
     def run(self, vectors: Iterable[Vector]) -> dict[str, Outcome]:
         """Ask everything; return outcomes by id."""
-        order, shuffle = [*vectors], random.Random(self.seed).shuffle  # noqa: S311 - an order
+        order, shuffle = [*vectors], random.Random(self.seed).shuffle
         todo: SimpleQueue[Vector] = SimpleQueue()
         for _ in range(self.rounds):
             shuffle(order)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 PROFILES = ("R0", "R1", "R2", "R3")
+_CORRUPT = (
+    "not-nnpack", "truncated", "trailing-data", "bad-checksum", "reserved-nonzero", "bad-layout",
+    "bad-text", "duplicate", "missing", "bad-reference", "mismatch", "bad-node", "bad-shape",
+    "bad-dtype", "bad-value", "bad-index", "bad-stream", "bad-json", "bad-digest",
+)  # fmt: skip
 CLASSES = {
-    **dict.fromkeys(
-        "not-nnpack truncated trailing-data bad-checksum reserved-nonzero bad-layout bad-text "
-        "duplicate missing bad-reference mismatch bad-node bad-shape bad-dtype bad-value bad-index "
-        "bad-stream bad-json bad-digest".split(),
-        "corrupt",
-    ),
+    **dict.fromkeys(_CORRUPT, "corrupt"),
     "unsupported-version": "unsupported",
     "unknown-section": "unsupported",
     "unsupported": "unsupported",

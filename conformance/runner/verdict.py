@@ -133,15 +133,15 @@ def judge(question: Question, answer: dict[str, Any], claims: Claims, bases: Bas
     """Return what an answer is worth."""
     native = None if answer["ok"] else answer["error"]["class"]
     name = native if native in CLASSES else claims.error_map.get(str(native), native)
+    mapped = native if name != native else None
     op = question.message["op"]
+    if native == "not-implemented":
+        return Verdict("protocol", question.label, op, native)
     try:
-        if native == "not-implemented":
-            raise _Wrong("protocol", op, "not-implemented")
         status = _JUDGES[op](question, answer, name, claims, bases)
-    except _Wrong as wrong:
-        mapped = native if name != native else None
-        return Verdict(wrong.status, question.label, wrong.expected, wrong.got, mapped=mapped)
-    return Verdict(status, question.label, mapped=native if name != native else None)
+    except _Wrong as bad:
+        return Verdict(bad.status, question.label, bad.expected, bad.got, mapped=mapped)
+    return Verdict(status, question.label, mapped=mapped)
 
 
 Bases = Mapping[str, Vector]

@@ -1,6 +1,6 @@
 """A testee that reads the sidecars and spoils the right answer in a way of its own.
 
-`python stub.py MODE ...`: what it gets wrong the runner must find (tests/test_conformance_runner.py).
+`python stub.py MODE ...`: what is wrong the runner must find (tests/test_conformance_runner.py).
 The vectors' folder is named by the environment variable NNPACK_VECTORS.
 """
 
@@ -60,7 +60,7 @@ def about_files(change: Callable[[Json, Json], Json]) -> Callable[[Json], Json]:
     return answer
 
 
-def accept_all(question: Json, said: Json) -> Json:
+def accept_all(_: Json, said: Json) -> Json:
     """Accept what is to be rejected."""
     nothing = {"tensors": [], "aliases": {}, "metadata": None, "graphs": {}, "blobs": {}}
     return said if said["ok"] else {"ok": True, "model": nothing}
@@ -78,7 +78,7 @@ def minimal(question: Json) -> Json:
         said["model"] |= {"metadata": None, "graphs": {}, "root": None}
         for tensor in said["model"]["tensors"]:
             if tensor.get("profile", "R1") > "R1":
-                tensor |= {"image": None, "unsupported": "a codec"}
+                tensor.update(image=None, unsupported="a codec")
     return said
 
 
@@ -100,7 +100,7 @@ def each_tensor(change: Callable[[Json], Json]) -> Callable[[Json, Json], Json]:
 
     def changed(_: Json, said: Json) -> Json:
         for tensor in said.get("model", {}).get("tensors", ()):
-            tensor |= change(tensor)
+            tensor.update(change(tensor))
         return said
 
     return changed
@@ -110,6 +110,12 @@ def other_bit(tensor: Json) -> Json:
     """Flip the lowest bit of the first element."""
     image = tensor["image"]
     return {"image": f"{int(image[:2], 16) ^ 1:02x}{image[2:]}"} if image else {}
+
+
+def release(image: str) -> Callable[[Json, Json], Json]:
+    """Hand out a tensor before a file is rejected."""
+    handed = [{"name": "w", "image": image}]
+    return lambda _, said: said if said["ok"] else {**said, "released": handed}
 
 
 def say_twice(question: Json, said: Json) -> Json:
@@ -167,13 +173,8 @@ MODES: dict[str, Callable[[Json], Json]] = {
     ),
     "wrong-bits": about_files(each_tensor(other_bit)),
     "lies-unsupported": about_files(each_tensor(lambda _: {"image": None, "unsupported": "no"})),
-    "releases-wrong": about_files(
-        lambda _, said: said if said["ok"] else {**said, "released": [{"name": "w", "image": "0100803f000020c00100a07f"}]}
-    ),
-    "releases-right": about_files(
-        lambda _, said: said if said["ok"] else
-        {**said, "released": [{"name": "w", "image": "0000803f000020c00100a07f"}]}
-    ),  # fmt: skip
+    "releases-wrong": about_files(release("0100803f000020c00100a07f")),
+    "releases-right": about_files(release("0000803f000020c00100a07f")),
     "encodes-otherwise": about_files(encode_otherwise),
     "crash": about_files(crash),
     "hang": about_files(hang),

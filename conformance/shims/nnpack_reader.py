@@ -7,7 +7,7 @@ import base64
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 import nnpack
 from nnpack.codecs import CODECS
+from nnpack.container import METADATA
 from nnpack.verify import verify
 
 Json = dict[str, Any]
@@ -59,32 +60,26 @@ def shown_dtype(tensor: nnpack.Tensor) -> str:
     return f"unknown({tensor.head.dtype})" if "unknown" in tensor.dtype else tensor.dtype
 
 
-def parameters(node: Any) -> Json:
-    """Return a node's parameters as PROTOCOL.md names them."""
-    match node.name:
-        case "constant":
-            return {"element": image(node.value, node.dtype)}
-        case "csr":
-            return {"row_length": node.row_length, "fill": image(node.fill, node.dtype)}
-        case "codebook":
-            return {
-                "block": [*node.block],
-                "vector_length": node.vector_length,
-                "vector_axis": node.vector_axis or 0,
-            }
-        case "quantized":
-            return {
-                "block": [*node.block],
-                "flat": node.flat,
-                "group_axis": node.group_axis or 0,
-                "scale_op": "divide" if node.divide else "multiply",
-                "step": node.step or "float32",
-            }
-        case "concat":
-            return {"axis": node.axis}
-        case "opaque":
-            return {"format": node.format, "parameters": node.format_parameters.hex()}
-    return {}
+PARAMETERS: dict[str, Callable[[Any], Json]] = {
+    "dense": lambda _: {},
+    "constant": lambda node: {"element": image(node.value, node.dtype)},
+    "csr": lambda node: {"row_length": node.row_length, "fill": image(node.fill, node.dtype)},
+    "codebook": lambda node: {
+        "block": [*node.block],
+        "vector_length": node.vector_length,
+        "vector_axis": node.vector_axis or 0,
+    },
+    "quantized": lambda node: {
+        "block": [*node.block],
+        "flat": node.flat,
+        "group_axis": node.group_axis or 0,
+        "scale_op": "divide" if node.divide else "multiply",
+        "step": node.step or "float32",
+    },
+    "concat": lambda node: {"axis": node.axis},
+    "opaque": lambda node: {"format": node.format, "parameters": node.format_parameters.hex()},
+}
+"""A node's parameters as PROTOCOL.md names them, by kind."""
 
 
 def part_name(name: str) -> str:
@@ -106,7 +101,7 @@ def described(node: Any) -> Json:
 def inside(node: Any) -> Json:
     """Return a node's parameters and parts."""
     parts = {part_name(name): described(part) for name, part in node.named_parts()}
-    return {"parameters": parameters(node), "parts": parts}
+    return {"parameters": PARAMETERS[node.name](node), "parts": parts}
 
 
 def told(tensor: nnpack.Tensor) -> Json:
@@ -128,10 +123,23 @@ def told(tensor: nnpack.Tensor) -> Json:
     return found
 
 
-def supported(read: Callable[[], Any]) -> Any:
+def supported(found: Mapping[str, Any], name: str) -> Any:
     """Return what is read, None where it needs a codec that is not here."""
     try:
-        return read()
+        return found[name]
+    except nnpack.UnsupportedError:
+        return None
+
+
+def hexed(data: bytes | None) -> str | None:
+    """Return bytes as an image."""
+    return None if data is None else data.hex()
+
+
+def metadata_of(reader: nnpack.Reader) -> Any:
+    """Return the metadata, None where the file has none or it needs a codec that is not here."""
+    try:
+        return reader.metadata if any(s.type == METADATA for s in reader.sections) else None
     except nnpack.UnsupportedError:
         return None
 
@@ -139,13 +147,12 @@ def supported(read: Callable[[], Any]) -> Any:
 def decode_random(source: Any, limits: nnpack.Limits, expect: str | None) -> Json:
     """Read everything of a file by random access, and check what nobody asked for."""
     with nnpack.open(source, limits=limits, expect=expect, threads=1) as reader:
-        has_metadata = any(section.type == METADATA for section in reader.sections)
         model = {
             "aliases": reader.aliases,
             "tensors": [told(t) for name, t in reader.items() if name not in reader.aliases],
-            "metadata": supported(lambda: reader.metadata) if has_metadata else None,
-            "graphs": {name: supported(lambda n=name: reader.graphs[n]) for name in reader.graphs},
-            "blobs": {name: supported(lambda n=name: reader.blobs[n].hex()) for name in reader.blobs},
+            "metadata": metadata_of(reader),
+            "graphs": {name: supported(reader.graphs, name) for name in reader.graphs},
+            "blobs": {name: hexed(supported(reader.blobs, name)) for name in reader.blobs},
             "root": reader.root,
         }
     report = verify(source, limits=limits, expect=expect)
@@ -153,9 +160,6 @@ def decode_random(source: Any, limits: nnpack.Limits, expect: str | None) -> Jso
         if not isinstance(bad, nnpack.UnsupportedError):
             raise bad
     return model
-
-
-METADATA = 3
 
 
 def decode_sequential(source: Any, limits: nnpack.Limits, released: list[Json]) -> Json:
@@ -173,7 +177,7 @@ def decode_sequential(source: Any, limits: nnpack.Limits, released: list[Json]) 
                 case "graph":
                     model["graphs"][name] = value
                 case "blob":
-                    model["blobs"][name] = None if value is None else value.hex()
+                    model["blobs"][name] = hexed(value)
     return model
 
 
@@ -229,29 +233,44 @@ def node_of(said: Json) -> Any:
     """Return the value that a node of a model describes."""
     shape, dtype = tuple(int(dim) for dim in said["shape"]), said["dtype"]
     parts = {name: node_of(part) for name, part in said["parts"].items()}
-    with_ = said["parameters"]
-    match said["kind"]:
-        case "constant":
-            return nnpack.Constant(array_of(with_["element"], dtype), shape, dtype)
-        case "csr":
-            fill = array_of(with_["fill"], dtype)
-            return nnpack.Csr(**parts, shape=shape, fill=fill, row_length=int(with_["row_length"]))
-        case "codebook":
-            axis = with_["vector_axis"] if with_["vector_length"] > 1 else None
-            return nnpack.Codebook(**parts, block=with_["block"], vector_axis=axis)
-        case "quantized":
-            axis = with_["group_axis"] if "group_index" in parts else None
-            step = None if with_["step"] == "float32" else with_["step"]
-            return nnpack.Quantized(
-                **parts, block=with_["block"], flat=with_["flat"], group_axis=axis,
-                divide=with_["scale_op"] == "divide", step=step, dtype=dtype,
-            )  # fmt: skip
-        case "concat":
-            return nnpack.Concat([parts[str(i + 1)] for i in range(len(parts))], with_["axis"])
-        case "opaque":
-            foreign = bytes.fromhex(with_["parameters"])
-            return nnpack.Opaque(parts["data"], with_["format"], shape, dtype, foreign)
-    return nnpack.Dense(array_of(said["image"], dtype, shape), dtype)
+    return NODES[said["kind"]]({**said["parameters"], "image": said["image"]}, shape, dtype, parts)
+
+
+NODES: dict[str, Callable[[Json, tuple[int, ...], str, dict[str, Any]], Any]] = {
+    "dense": lambda said, shape, dtype, _: nnpack.Dense(
+        array_of(said["image"], dtype, shape), dtype
+    ),
+    "constant": lambda said, shape, dtype, _: nnpack.Constant(
+        array_of(said["element"], dtype), shape, dtype
+    ),
+    "csr": lambda said, shape, dtype, parts: nnpack.Csr(
+        **parts,
+        shape=shape,
+        fill=array_of(said["fill"], dtype),
+        row_length=int(said["row_length"]),
+    ),
+    "codebook": lambda said, _, __, parts: nnpack.Codebook(
+        **parts,
+        block=[*map(int, said["block"])],
+        vector_axis=said["vector_axis"] if said["vector_length"] > 1 else None,
+    ),
+    "quantized": lambda said, _, dtype, parts: nnpack.Quantized(
+        **parts,
+        block=[*map(int, said["block"])],
+        flat=said["flat"],
+        group_axis=said["group_axis"] if "group_index" in parts else None,
+        divide=said["scale_op"] == "divide",
+        step=None if said["step"] == "float32" else said["step"],
+        dtype=dtype,
+    ),
+    "concat": lambda said, _, __, parts: nnpack.Concat(
+        [parts[str(number)] for number in range(1, len(parts) + 1)], said["axis"]
+    ),
+    "opaque": lambda said, shape, dtype, parts: nnpack.Opaque(
+        parts["data"], said["format"], shape, dtype, bytes.fromhex(said["parameters"])
+    ),
+}
+"""The value of each kind, from its parameters and its image, its shape, dtype and parts."""
 
 
 def encode(question: Json) -> Json:
