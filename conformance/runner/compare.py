@@ -45,7 +45,17 @@ def same_json(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(same_json(value, b[key]) for key, value in a.items())
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(same_json, a, b))
+    if isinstance(a, float) or isinstance(b, float):
+        return _number(a) == _number(b)
     return bool(a == b)
+
+
+def _number(value: Any) -> float | None:
+    """Return a number as binary64, which all floats are (R-JSN-005); integers alone are exact."""
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:
+        return None
 
 
 def same_image(a: Any, b: Any) -> bool:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 import nnpack
 from nnpack.codecs import CODECS
-from nnpack.container import METADATA
+from nnpack.container import GRAPH, METADATA
+from nnpack.dtypes import BY_NAME
 from nnpack.verify import verify
 
 Json = dict[str, Any]
@@ -147,6 +147,9 @@ def metadata_of(reader: nnpack.Reader) -> Any:
 def decode_random(source: Any, limits: nnpack.Limits, expect: str | None) -> Json:
     """Read everything of a file by random access, and check what nobody asked for."""
     with nnpack.open(source, limits=limits, expect=expect, threads=1) as reader:
+        if all(tensor.supported and tensor.kind != "opaque" for tensor in reader.values()):
+            for name, array in reader.load().items():  # one request for all
+                assert array.tobytes() == reader[name].read().tobytes(), name
         model = {
             "aliases": reader.aliases,
             "tensors": [told(t) for name, t in reader.items() if name not in reader.aliases],
@@ -165,12 +168,19 @@ def decode_random(source: Any, limits: nnpack.Limits, expect: str | None) -> Jso
 def decode_sequential(source: Any, limits: nnpack.Limits, released: list[Json]) -> Json:
     """Read everything of a file as it arrives; `released` takes the tensors on the way."""
     model: Json = {"tensors": released, "aliases": {}, "metadata": None, "graphs": {}, "blobs": {}}
+    charges: dict[str, int] = {}
+    stored = 0
     with Path(source).open("rb") if isinstance(source, str) else io.BytesIO(source) as file:
         for kind, name, value in nnpack.read_stream(file, limits=limits):
             match kind:
                 case "tensor":
+                    charges[name] = value.charge if value.supported else value.stored_nbytes
+                    stored += value.stored_nbytes
+                    limits.check_request(sum(charges.values()), stored)
                     released.append(told(value))
                 case "alias":
+                    charges[name] = charges[value]
+                    limits.check_request(sum(charges.values()), stored)
                     model["aliases"][name] = value
                 case "metadata":
                     model["metadata"] = value
@@ -219,14 +229,7 @@ def cut(question: Json) -> Json:
 
 def array_of(said: str, dtype: str, shape: tuple[int, ...] = (1,)) -> np.ndarray[Any, Any]:
     """Return an image as an array, cells below a byte in one byte each."""
-    raw, narrow = bytes.fromhex(said), dtype.rstrip("0123456789")
-    if dtype in {"bool", "bfloat16"} or dtype.startswith(("float4", "float6", "float8")):
-        kind = np.dtype(bool if dtype == "bool" else getattr(ml_dtypes, dtype))
-    elif narrow in {"int", "uint"} and int(dtype.removeprefix(narrow)) < 8:
-        kind = np.dtype(f"{narrow}8")
-    else:
-        kind = np.dtype(dtype)
-    return np.frombuffer(raw, kind).reshape(shape)
+    return np.frombuffer(bytes.fromhex(said), BY_NAME[dtype].numpy).reshape(shape)
 
 
 def node_of(said: Json) -> Any:
@@ -273,20 +276,30 @@ NODES: dict[str, Callable[[Json, tuple[int, ...], str, dict[str, Any]], Any]] = 
 """The value of each kind, from its parameters and its image, its shape, dtype and parts."""
 
 
+class ContentWriter(nnpack.Writer):
+    """Writes JSON texts as they are given, in any order."""
+
+    def add_text(self, kind: int, name: str, text: str) -> None:
+        """Write a graph or the metadata."""
+        self._bytes(kind, name, text.encode())
+
+
 def encode(question: Json) -> Json:
-    """Write a model's canonical form (SPEC 13.3)."""
+    """Write the canonical form of a sequence of contents (SPEC 13.3)."""
     model = question["model"]
-    with nnpack.Writer(question["out"], profile="raw", threads=1) as writer:
-        for tensor in model["tensors"]:
-            writer.add(tensor["name"], node_of(tensor))
-        for name, target in model["aliases"].items():
-            writer.add_alias(name, target)
-        for name, graph in model["graphs"].items():
-            writer.add_graph(name, graph)
-        for name, data in model["blobs"].items():
-            writer.add_blob(name, bytes.fromhex(data))
-        if model["metadata"] is not None:
-            writer.set_metadata(model["metadata"])
+    tensors = {tensor["name"]: tensor for tensor in model["tensors"]}
+    with ContentWriter(question["out"], profile="raw", threads=1) as writer:
+        for one in model["contents"]:
+            name = one["name"]
+            match one["type"]:
+                case "tensor":
+                    writer.add(name, node_of(tensors[name]))
+                case "alias":
+                    writer.add_alias(name, model["aliases"][name])
+                case "blob":
+                    writer.add_blob(name, bytes.fromhex(model["blobs"][name]))
+                case kind:
+                    writer.add_text(GRAPH if kind == "graph" else METADATA, name, one["text"])
     return {"ok": True}
 
 
