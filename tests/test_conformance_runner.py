@@ -74,7 +74,11 @@ VECTORS = {
         example("float32"), "R1",
         {"result": "reject", "error": "limit-exceeded", "disposition": "limit", "limits": {"sections": 0}},
     ),
-    "encode/spec/empty": (example("empty"), "R0", accepted("empty")),
+    "encode/spec/empty": (
+        example("empty"),
+        "R0",
+        {"result": "accept", "model": model("empty") | {"contents": []}},
+    ),
 }  # fmt: skip
 
 
