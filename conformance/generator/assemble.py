@@ -35,14 +35,11 @@ def node(
 
     `override` replaces what follows from the rest: rank, count (of parts), zeros, plen, length.
     """
+    parts = [*parts]
     behind = b"".join(parts)
-    at = count = 0
-    while at < len(behind):
-        at += struct.unpack_from("<I", behind, at + 12)[0]
-        count += 1
     fields = {
         "rank": len(shape),
-        "count": count,
+        "count": len(parts),
         "zeros": bytes(3),
         "plen": len(parameters),
         "length": 16 + 8 * len(shape) + len(parameters) + len(behind),
