@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from conformance.generator.areas.coded import bad, plane, skewed, store, words
+from conformance.generator.coded import bad, plane, skewed, store, words
 from conformance.generator.encoders import assets
 from conformance.generator.encoders.bits import Bits
 from conformance.generator.encoders.deflate import END, PLAIN, dynamic, fixed, stored

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from conformance.generator import dtypes
-from conformance.generator.areas.coded import (
+from conformance.generator.areas.pair import weights
+from conformance.generator.coded import (
     CODEC,
     DTYPE,
     bad,
@@ -17,7 +18,6 @@ from conformance.generator.areas.coded import (
     some,
     store,
 )
-from conformance.generator.areas.pair import weights
 from conformance.generator.encoders.leaf import RAW, huffman, leaf
 from conformance.generator.encoders.transforms import FLOAT5
 from conformance.generator.tree import Leaf

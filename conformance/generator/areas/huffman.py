@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from conformance.generator.areas.coded import bad, noise, part, plane, store
+from conformance.generator.coded import bad, noise, part, plane, store
 from conformance.generator.encoders import lanes
 from conformance.generator.encoders.leaf import huffman, leaf
 from conformance.generator.tree import dense

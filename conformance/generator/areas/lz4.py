@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from conformance.generator.areas.coded import bad, noise, one, plane, store
+from conformance.generator.coded import bad, noise, one, plane, store
 from conformance.generator.encoders.leaf import leaf, of
 from conformance.generator.encoders.lz4 import sequence
 from conformance.generator.vector import Vector

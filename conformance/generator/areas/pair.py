@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from conformance.generator import dtypes
-from conformance.generator.areas.coded import (
+from conformance.generator.coded import (
     CODEC,
     DTYPE,
     PARAMETER,
@@ -135,7 +135,7 @@ CODED = _one(
 
 def _valid() -> Iterator[Vector]:
     yield from (BRAIN, WHOLE, PLAIN, TAIL, HALF, BYTE, EIGHTH, SINGLE, CODED)
-    for count in (1, 64, 127):
+    for count in (1, 64, 127, 200):
         contents = []
         for dtype in (*FLAT, "bfloat16", "float32"):
             image = some(dtype, count)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from conformance.generator.areas.coded import bad, part, plane, store
 from conformance.generator.areas.huffman import letters
+from conformance.generator.coded import bad, part, plane, store
 from conformance.generator.encoders import lanes
 from conformance.generator.encoders.leaf import leaf, rans
 from conformance.generator.tree import dense

@@ -6,9 +6,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from conformance.generator.areas.coded import bad, noise, plane, skewed, store, words
 from conformance.generator.areas.deflate import DATA as PERIODIC
 from conformance.generator.areas.deflate import FIXED, stream
+from conformance.generator.coded import bad, noise, plane, skewed, store, words
 from conformance.generator.encoders import assets, brotli, lzw
 from conformance.generator.encoders.deflate import fixed
 from conformance.generator.encoders.leaf import of

@@ -6,19 +6,6 @@ import struct
 from collections.abc import Iterator
 
 from conformance.generator import operations
-from conformance.generator.areas.coded import (
-    BLOCK,
-    CODEC,
-    PARAMETER,
-    PLANES,
-    bad,
-    body,
-    longer,
-    part,
-    payload,
-    store,
-    wrong,
-)
 from conformance.generator.areas.streams import (
     BLOCKS,
     CODED,
@@ -33,6 +20,19 @@ from conformance.generator.areas.streams import (
     TABLE,
     UNKNOWN_TABLES,
     WIDE,
+)
+from conformance.generator.coded import (
+    BLOCK,
+    CODEC,
+    PARAMETER,
+    PLANES,
+    bad,
+    body,
+    longer,
+    part,
+    payload,
+    store,
+    wrong,
 )
 from conformance.generator.mutate import parse
 from conformance.generator.vector import Vector

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from conformance.generator import assemble as a
 from conformance.generator import dtypes
-from conformance.generator.areas.coded import (
+from conformance.generator.coded import (
     noise,
     one,
     plane,
@@ -224,7 +224,7 @@ def _valid() -> Iterator[Vector]:
         "uint8",
         mixed,
         leaf("uint8", mixed, coders=[zstd_runs()], log2=10),
-        slices=[(1000, 1040), (2040, 2060)],
+        slices=[(1000, 1040), (2040, 2060), (1000, 2100), (1024, 2048)],
     )
     for slug, coder in (("zstd", zstd_runs()), ("huffman", huffman(0, _TWO))):
         yield one(
@@ -252,6 +252,61 @@ def _valid() -> Iterator[Vector]:
             leaf("float64", aligned),
             alignment=log2,
         )
+
+
+def _rows() -> Vector:
+    """Return a matrix whose rows cross the borders of blocks, and boxes of it."""
+    rows, columns = 40, 60
+    image = dtypes.image("int16", (i % 300 - 150 for i in range(rows * columns)))
+    stored = leaf("int16", image, transforms.BYTES, [RAW, zstd_runs()], log2=10)
+    boxes = []
+    for start, stop in (
+        ((5, 10), (35, 20)),
+        ((17, 0), (18, 60)),
+        ((0, 59), (40, 60)),
+        ((16, 3), (18, 5)),
+        ((0, 0), (40, 60)),
+        ((3, 7), (3, 9)),
+    ):
+        picked = b"".join(
+            image[2 * (row * columns + start[1]) : 2 * (row * columns + stop[1])]
+            for row in range(start[0], stop[0])
+        )
+        boxes.append({"tensor": "w", "start": [*start], "stop": [*stop], "image": picked.hex()})
+    return valid(
+        "streams/rows",
+        "A matrix in three blocks, the first two of which end inside a row.",
+        ["R-STR-008", "R-TRF-022", "R-COD-053"],
+        [tensor_of("w", dense("int16", (rows, columns), image, stored))],
+        slices=boxes,
+        flags=["basic", "silent-wrong-value"],
+    )
+
+
+def _leaves_of_tables() -> Vector:
+    """Return a tree of leaves that have shared tables."""
+    tree = concat(
+        "uint8",
+        dense("uint8", (1500,), _AB, leaf("uint8", _AB, coders=[huffman(1, _TWO)], log2=10)),
+        dense("uint8", (3,), b"raw"),
+        dense("uint8", (0,), b"", leaf("uint8", b"", coders=[zstd_runs()])),
+        dense("uint8", (1500,), _AB, leaf("uint8", _AB, coders=[rans(0, {97: 1999, 98: 2097})])),
+    )
+    return valid(
+        "streams/leaves-of-tables",
+        "Two leaves with shared tables of their own, and a raw one between.",
+        ["R-STR-007", "R-STR-016"],
+        [tensor_of("w", tree, alignment=5)],
+        slices=[
+            {"tensor": "w", "start": [1020], "stop": [1030], "image": _AB[1020:1030].hex()},
+            {
+                "tensor": "w",
+                "start": [1498],
+                "stop": [1505],
+                "image": (_AB[1498:] + b"raw" + _AB[:2]).hex(),
+            },
+        ],
+    )
 
 
 def _unknown(
@@ -331,4 +386,6 @@ def _unsupported() -> Iterator[Vector]:
 def vectors() -> Iterator[Vector]:
     """Return the area's vectors."""
     yield from _valid()
+    yield _rows()
+    yield _leaves_of_tables()
     yield from _unsupported()

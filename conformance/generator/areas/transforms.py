@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conformance.generator import dtypes
-from conformance.generator.areas.coded import (
+from conformance.generator.coded import (
     DTYPE,
     TRANSFORM,
     bad,
