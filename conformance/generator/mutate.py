@@ -9,6 +9,8 @@ a JSON object:
     {"op": "listed",  "index", "field", "value"}     in the directory alone
     {"op": "splice",  "index", "field", "at", "old", "new"}   in the name, body or payload
     {"op": "text",    "index", "value"}              the bytes of a byte leaf, raw, its body remade
+    {"op": "store",   "index", "entry", "at", "old", "new"}   in the bytes stored for an entry:
+                                                     their length and what follows move along
     {"op": "drop", "index"}   {"op": "copy", "index", "to"}   {"op": "move", "index", "to"}
     {"op": "add", "to", "section": {"type", "name", "body", "payload", "flags", "alignment"}}
     {"op": "header", "at", "old", "new"}             of the 16 bytes
@@ -108,27 +110,42 @@ def nodes(body: bytes, at: int = 0, level: int = 1) -> list[Node]:
     return found
 
 
-def entries(body: bytes) -> list[tuple[int, int]]:
-    """Return (offset in the body, position in the payload) of the entries of all leaves.
-
-    For sections whose alignment is 3, or whose only raw leaf is the first.
-    """
+def entries(body: bytes, alignment: int = 3) -> list[tuple[int, int]]:
+    """Return (offset in the body, position in the payload) of the entries of all leaves."""
     found, position = [], 0
     for one in nodes(body):
         if one.kind != DENSE:
             continue
-        table = one.parameters + up8(4 + body[one.parameters + 2])
-        for entry in range(table, one.end, 8):
-            position = up8(position)
+        transform, _, planes, _, codec = body[one.parameters : one.parameters + 5]
+        unit = 1 << alignment if (transform, planes, codec) == (0, 1, 0) else 8
+        for entry in range(one.parameters + up8(4 + planes), one.end, 8):
+            position += -position % unit
+            unit = 8
             found.append((entry, position))
             position += struct.unpack_from("<I", body, entry)[0]
     return found
 
 
+def stored(section: Section, operation: Operation) -> Section:
+    """Return a section with other bytes behind one of its entries, its block table fitting."""
+    body, payload = bytearray(section.body), bytearray()
+    pieces = [
+        section.payload[position:][: struct.unpack_from("<I", body, entry)[0]]
+        for entry, position in entries(section.body, section.alignment)
+    ]
+    changed = operation["entry"]
+    pieces[changed] = splice(pieces[changed], operation)
+    entry, _ = entries(section.body)[changed]
+    struct.pack_into("<I", body, entry, len(pieces[changed]))
+    for (_, position), piece in zip(entries(body, section.alignment), pieces, strict=True):
+        payload += bytes(position - len(payload)) + piece
+    return replace(section, body=bytes(body), payload=bytes(payload))
+
+
 def repaired(section: Section) -> Section:
     """Return a section whose block tables have the checksums of what is stored."""
     body = bytearray(section.body)
-    for entry, position in entries(section.body):
+    for entry, position in entries(section.body, section.alignment):
         length = struct.unpack_from("<I", body, entry)[0]
         crc = zlib.crc32(section.payload[position : position + length])
         struct.pack_into("<I", body, entry + 4, crc)
@@ -167,6 +184,8 @@ def _apply(file: Parsed, operation: Operation) -> None:
     elif kind == "text":
         data = bytes.fromhex(operation["value"])
         sections[index] = replace(sections[index], body=byte_leaf(data), payload=data)
+    elif kind == "store":
+        sections[index] = stored(sections[index], operation)
     elif kind == "drop":
         del sections[index]
     elif kind == "copy":

@@ -36,6 +36,11 @@ def splice(index: int, field: str, at: int | None, old: bytes, new: bytes) -> Op
     return _op("splice", index=index, field=field, at=at, old=old, new=new)
 
 
+def store(index: int, entry: int, at: int, old: bytes, new: bytes) -> Operation:
+    """Change bytes that are stored for an entry."""
+    return _op("store", index=index, entry=entry, at=at, old=old, new=new)
+
+
 def text(index: int, value: bytes) -> Operation:
     """Give a byte leaf other bytes."""
     return _op("text", index=index, value=value)
