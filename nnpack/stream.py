@@ -111,7 +111,7 @@ class StreamHead:
         entries, rest = divmod(len(data) - fixed, ENTRY)
         shared = entries - blocks * planes
         tables, unknown = (sum(c in TABLED for c in codecs), sum(c not in CODECS for c in codecs))
-        if rest or not tables <= shared <= tables + unknown or (shared and not cells):
+        if rest or not (tables <= shared <= tables + unknown if cells else shared == 0):
             raise error(
                 "bad-node",
                 f"a block table of {len(data) - fixed} bytes for {blocks} "
