@@ -1,0 +1,273 @@
+"""Proof by removal: with any one check of the package's reader switched off, some vector fails.
+
+    python conformance/removal.py [--only MODULE-GLOB] [--show]
+
+The package nnpack is loaded with every `raise` of an error of the format behind a switch, and where
+a condition joins several with `or`, each of them. A first pass over all vectors, by random and by
+sequential access, notes which checks refuse which vectors; then each check is switched off in turn,
+and the vectors that it refused are read again. If all answers stay the same, the check survives: no
+vector proves that a reader needs it. Survivors have a reason in `removal.toml`, or this fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import fnmatch
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import resource
+import signal
+import sys
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import CodeType, FrameType, ModuleType
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).parent
+REASONS = HERE / "removal.toml"
+RAISED = {"error", "Invalid", "_WrongError", "_short", "_wrong", "unlike", "container.unlike"}
+"""What makes an error of the format; other exceptions are a caller's mistake."""
+NOT_READING = (
+    "__main__", "arguments", "atomic", "cli", "convert*", "describe", "duplicates", "encode",
+    "explain", "numpy", "payload", "profiles", "render", "salvage", "shell", "simplify", "taps",
+    "testing", "torch", "writer",
+)  # fmt: skip
+"""Modules whose checks no reader runs."""
+SECONDS = 20
+MEMORY = 8 << 30
+
+Json = dict[str, Any]
+
+
+class Check(NamedTuple):
+    """A place that can refuse a file."""
+
+    module: str
+    line: int
+    text: str
+    """The condition, or the raise that has none of its own."""
+
+    @property
+    def key(self) -> str:
+        """What `removal.toml` calls it: lines move, conditions stay."""
+        return f"{self.module}: {self.text}"
+
+
+class Switches:
+    """All checks, what they refused, and which one is off."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.checks: list[Check] = []
+        self.fired: set[int] = set()
+        self.off = -1
+
+    def add(self, check: Check) -> int:
+        """Return the number of a new check."""
+        self.checks.append(check)
+        return len(self.checks) - 1
+
+    def on(self, number: int) -> bool:
+        """Note that a check refuses something; return whether it may."""
+        if number == self.off:
+            return False
+        self.fired.add(number)
+        return True
+
+
+SWITCHES = Switches()
+
+
+class Behind(ast.NodeTransformer):
+    """Puts checks behind switches."""
+
+    def __init__(self, module: str) -> None:
+        """Work on a module."""
+        self.module = module
+
+    def visit_If(self, node: ast.If) -> Any:
+        """Take each condition of an `or` that leads to nothing but a raise for a check."""
+        self.generic_visit(node)
+        inner = node.body[0]
+        if len(node.body) > 1 or not isinstance(inner, ast.If) or not _is_switch(inner.test):
+            return node
+        number = _number(inner.test)
+        if not isinstance(node.test, ast.BoolOp) or not isinstance(node.test.op, ast.Or):
+            SWITCHES.checks[number] = self._check(node.test)
+            return node
+        node.body = inner.body
+        first, *others = node.test.values
+        SWITCHES.checks[number] = self._check(first)
+        node.test.values = [
+            _both(first, inner.test),
+            *(_both(other, self._on(self._check(other))) for other in others),
+        ]
+        return node
+
+    def visit_Raise(self, node: ast.Raise) -> Any:
+        """Put a raise behind a switch."""
+        made = node.exc
+        if not isinstance(made, ast.Call) or ast.unparse(made.func) not in RAISED:
+            return node
+        return ast.copy_location(ast.If(self._on(self._check(node)), [node], []), node)
+
+    def _check(self, node: ast.expr | ast.stmt) -> Check:
+        return Check(self.module, node.lineno, ast.unparse(node).splitlines()[0])
+
+    def _on(self, check: Check) -> ast.expr:
+        number = ast.Constant(SWITCHES.add(check))
+        return ast.Call(ast.Name("__on__", ast.Load()), [number], [])
+
+
+def _both(condition: ast.expr, switch: ast.expr) -> ast.expr:
+    return ast.copy_location(ast.BoolOp(ast.And(), [condition, switch]), condition)
+
+
+def _number(switch: ast.expr) -> int:
+    return switch.args[0].value  # type: ignore[attr-defined,no-any-return]
+
+
+def _is_switch(test: ast.expr) -> bool:
+    return isinstance(test, ast.Call) and ast.unparse(test.func) == "__on__"
+
+
+class Loader(importlib.machinery.SourceFileLoader):
+    """Loads a module of the package with its checks behind switches."""
+
+    def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> CodeType:  # type: ignore[override]
+        """Compile the source."""
+        tree = Behind(self.name.removeprefix("nnpack.")).visit(ast.parse(data))
+        return compile(ast.fix_missing_locations(tree), path, "exec", optimize=_optimize)
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile always: a cached file has no switches."""
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run it, with the switches at hand."""
+        module.__dict__["__on__"] = SWITCHES.on
+        super().exec_module(module)
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    """Finds the package's modules first."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, _target: Any = None) -> Any:
+        """Return what the usual finder does, with another loader."""
+        part = name.removeprefix("nnpack.")
+        if name.partition(".")[0] != "nnpack" or _any(part, NOT_READING):
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec and spec.origin:
+            spec.loader = Loader(name, spec.origin)
+        return spec
+
+
+def _any(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+
+class Question(NamedTuple):
+    """A vector and a way to read it."""
+
+    id: str
+    asked: Json
+
+
+def questions() -> list[Question]:
+    """Return all that is asked of a reader."""
+    found = []
+    for path in sorted((HERE / "vectors").rglob("*.json")):
+        sidecar = json.loads(path.read_bytes())
+        if sidecar["id"].startswith("encode/"):
+            continue
+        said = {"op": "decode", "path": str(path.with_suffix(".nnpk"))}
+        said |= {key: sidecar[key] for key in ("limits", "expect") if key in sidecar}
+        found.append(Question(sidecar["id"], {**said, "access": "random"}))
+        if "expect" not in sidecar:
+            found.append(Question(sidecar["id"], {**said, "access": "sequential"}))
+    return found
+
+
+def ask(answer: Any, question: Question) -> Json:
+    """Return what the reader says, less what no vector compares."""
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        said = answer(dict(question.asked))
+    except (Exception, RecursionError) as bad:  # noqa: BLE001 - a crash is an answer here
+        return {"crash": type(bad).__name__}
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    if said["ok"]:
+        return {"model": said["model"]}
+    in_order = question.asked["access"] == "sequential"
+    return {"class": "any" if in_order else said["error"]["class"], "released": said["released"]}
+
+
+def shim() -> Any:
+    """Return the function that answers for the package, whose checks have switches."""
+    sys.meta_path.insert(0, Finder())
+    spec = importlib.util.spec_from_file_location("shim", HERE / "shims" / "nnpack_reader.py")
+    if spec is None or spec.loader is None:
+        raise SystemExit("shims/nnpack_reader.py is not there")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.answer
+
+
+def survivors(answer: Any, only: str) -> Iterator[tuple[Check, str]]:
+    """Yield the checks that no vector needs, and why."""
+    right: dict[Question, Json] = {}
+    refused: defaultdict[int, list[int]] = defaultdict(list)
+    asked = questions()
+    for index, question in enumerate(asked):
+        SWITCHES.fired.clear()
+        right[index] = ask(answer, question)  # type: ignore[index]
+        for number in SWITCHES.fired:
+            refused[number].append(index)
+    every = [*enumerate(SWITCHES.checks)]
+    for number, check in every:
+        if not fnmatch.fnmatch(check.module, only):
+            continue
+        SWITCHES.off = number
+        if not refused[number]:
+            yield check, "no vector comes here"
+        elif all(ask(answer, asked[i]) == right[i] for i in refused[number]):  # type: ignore[index]
+            yield check, f"{len(refused[number])} answers stay: {asked[refused[number][0]].id}"
+        SWITCHES.off = -1
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise TimeoutError
+
+
+def main() -> int:
+    """Run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="*", help="modules, as a glob")
+    options = parser.parse_args()
+    signal.signal(signal.SIGALRM, _stop)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    reasons = tomllib.loads(REASONS.read_text("utf-8")) if REASONS.is_file() else {}
+    answer = shim()
+    alive, new = set(), 0
+    for check, why in survivors(answer, options.only):
+        alive.add(check.key)
+        reason = reasons.get(check.key, {}).get("reason")
+        new += reason is None
+        sys.stdout.write(f"{check.module}:{check.line}: {check.text}\n    {reason or why}\n")
+    stale = [key for key in reasons if key not in alive] if options.only == "*" else []
+    sys.stdout.writelines(f"no survivor, take it out of removal.toml: {key}\n" for key in stale)
+    many = len(SWITCHES.checks)
+    sys.stdout.write(f"{many} checks, {many - len(alive)} proved, {new} survive without a reason\n")
+    return bool(new or stale)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
