@@ -15,7 +15,7 @@ import numpy as np
 
 import nnpack
 from nnpack.codecs import CODECS
-from nnpack.container import GRAPH, METADATA
+from nnpack.container import METADATA
 from nnpack.dtypes import BY_NAME
 from nnpack.verify import verify
 
@@ -277,11 +277,11 @@ NODES: dict[str, Callable[[Json, tuple[int, ...], str, dict[str, Any]], Any]] = 
 
 
 class ContentWriter(nnpack.Writer):
-    """Writes JSON texts as they are given, in any order."""
+    """Writes metadata where they are given; those of `set_metadata` come last."""
 
-    def add_text(self, kind: int, name: str, text: str) -> None:
-        """Write a graph or the metadata."""
-        self._bytes(kind, name, text.encode())
+    def add_metadata(self, text: str) -> None:
+        """Write the metadata now."""
+        self._bytes(METADATA, "", text.encode())
 
 
 def encode(question: Json) -> Json:
@@ -298,8 +298,10 @@ def encode(question: Json) -> Json:
                     writer.add_alias(name, model["aliases"][name])
                 case "blob":
                     writer.add_blob(name, bytes.fromhex(model["blobs"][name]))
-                case kind:
-                    writer.add_text(GRAPH if kind == "graph" else METADATA, name, one["text"])
+                case "graph":
+                    writer.add_graph(name, one["text"])
+                case "metadata":
+                    writer.add_metadata(one["text"])
     return {"ok": True}
 
 
