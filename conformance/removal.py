@@ -256,9 +256,10 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     reasons = tomllib.loads(REASONS.read_text("utf-8")) if REASONS.is_file() else {}
     answer = shim()
-    alive, new = set(), 0
+    alive: list[str] = []
+    new = 0
     for check, why in survivors(answer, options.only):
-        alive.add(check.key)
+        alive.append(check.key)
         reason = reasons.get(check.key, {}).get("reason")
         new += reason is None
         sys.stdout.write(f"{check.module}:{check.line}: {check.text}\n    {reason or why}\n")

@@ -74,8 +74,11 @@ def load() -> Trace:
         sidecar = json.loads(path.read_bytes())
         for one in sidecar["requirements"]:
             vectors[one].append(sidecar["id"])
+        classes.update(sidecar.get("also", ()))
         if "error" in sidecar:
             classes[sidecar["error"]] += 1
+        elif any(tensor["image"] is None for tensor in sidecar["model"]["tensors"]):
+            classes["unsupported"] += 1
     reasons = tomllib.loads(UNTESTED.read_text(encoding="utf-8")) if UNTESTED.is_file() else {}
     lines = LOCK.read_text(encoding="utf-8").splitlines() if LOCK.is_file() else []
     lock = dict(line.split() for line in lines)
