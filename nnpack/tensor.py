@@ -105,7 +105,12 @@ class Tensor:
 
     @property
     def charge(self) -> int:
-        """Decoded bytes of all nodes: what reading everything may cost (SPEC 8.1)."""
+        """Decoded bytes of all nodes: what reading everything may cost (SPEC 8.1).
+
+        Of an unsupported tensor, of which nothing is decoded, the stored bytes.
+        """
+        if not self.supported:
+            return self.stored_nbytes
         return sum(node.decoded_size for node in self._head.walk())
 
     @property

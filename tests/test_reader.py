@@ -1638,3 +1638,11 @@ def test_loaded_arrays_stand_side_by_side_and_never_share_a_byte(profile):
         assert array.flags.writeable
         array.fill(0)
     assert not any(array.any() for array in found.values())
+
+
+def test_what_cannot_be_decoded_is_unsupported_however_large_it_would_be():
+    huge = a.tensor("w", a.node(9, a.UINT8, (1 << 50,)))
+    with nnpack.open(a.assemble(huge), limits=nnpack.Limits(memory=100)) as reader:
+        assert reader["w"].charge == 0
+        with pytest.raises(nnpack.UnsupportedError, match="kind 9"):
+            reader.load()

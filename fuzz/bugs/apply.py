@@ -149,15 +149,17 @@ def main() -> int:
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER")
     parser.add_argument("--list", action="store_true", help="the names")
     parser.add_argument("--check", action="store_true", help="try every patch")
-    parser.add_argument("--bench", nargs=argparse.REMAINDER, metavar="COMMAND", help="try a suite")
-    given = parser.parse_args()
+    parser.add_argument("--bench", nargs="+", metavar="COMMAND", help="try a suite; comes last")
+    cut = sys.argv.index("--bench") if "--bench" in sys.argv else len(sys.argv)
+    given = parser.parse_args(sys.argv[1:cut])
+    command = sys.argv[cut + 1 :]
     if given.list:
         say("\n".join(bugs()))
         return 0
     if given.check:
         return check()
-    if given.bench:
-        return bench(given.bench)
+    if command:
+        return bench(command)
     if given.name is None or given.folder is None:
         parser.error("NAME and FOLDER, --list, --check or --bench COMMAND")
     if (given.folder / "nnpack").exists():
