@@ -51,9 +51,11 @@ export function parseDirectory(b, n, end) {
     const last = section.index === n - 1;
     need(last || b[names++] === 0x0a, "bad-text", "names are not joined by 0A", section.offset);
   }
-  needOrder(sections);
-  for (const section of sections) section.name = head.sectionName(section);
-  needUnique(sections);
+  const order = new Order();
+  for (const section of sections) {
+    section.name = head.sectionName(section);
+    order.admit(section);
+  }
   sections.forEach(head.needKnown);
   return sections;
 }
@@ -84,30 +86,24 @@ export function buildDirectory(sections) {
   return b;
 }
 
-/** R-SEC-033 to R-SEC-036, for sections but the directory. */
-export function needOrder(sections) {
-  const [first, last] = [0, sections.length - 1];
-  const seen = new Set();
-  sections.forEach(({ type, offset }) => {
-    const once = type === head.NAMES || type === head.METADATA || type === head.DIGESTS;
-    need(!(once && seen.has(type)), "duplicate", `a second section of type ${type}`, offset);
-    seen.add(type);
-  });
-  sections.forEach(({ type, offset }, i) => {
-    need(type !== head.NAMES || i === first, "bad-layout", "the names section is not the first", offset);
-    need(type !== head.DIGESTS || i === last, "bad-layout", "the digests section is not the last", offset);
-    need(type !== head.DIRECTORY, "bad-layout", "a second directory", offset);
-  });
-}
+const ONCE = new Set([head.NAMES, head.METADATA, head.DIGESTS]);
+const NAMESPACE = new Set([head.TENSOR, head.GRAPH, head.ALIAS, head.BLOB]);
 
-export const inNamespace = ({ type }) =>
-  type === head.TENSOR || type === head.GRAPH || type === head.ALIAS || type === head.BLOB;
+/** What sections must keep of each other: order and uniqueness (R-NAM-015, R-SEC-033 to R-SEC-036). */
+export class Order {
+  #types = new Set();
+  #names = new Set();
 
-/** R-NAM-015. */
-export function needUnique(sections) {
-  const seen = new Set();
-  for (const section of sections.filter(inNamespace)) {
-    need(!seen.has(section.name), "duplicate", `the name ${section.name} occurs twice`, section.offset);
-    seen.add(section.name);
+  /** The next section of a file, but for the directory at its end. */
+  admit({ type, name, offset }) {
+    need(!(ONCE.has(type) && this.#types.has(type)), "duplicate", `a second section of type ${type}`, offset);
+    const first = this.#types.size === 0;
+    need(first || type !== head.NAMES, "bad-layout", "the names section is not the first", offset);
+    const ended = this.#types.has(head.DIGESTS);
+    need(!ended && type !== head.DIRECTORY, "bad-layout", "digests and directory are not the last", offset);
+    this.#types.add(type);
+    if (!NAMESPACE.has(type)) return;
+    need(!this.#names.has(name), "duplicate", `the name ${name} occurs twice`, offset);
+    this.#names.add(name);
   }
 }
