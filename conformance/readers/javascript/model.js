@@ -12,7 +12,8 @@ import { hex } from "./src/wire.js";
 
 const LARGEST_HEX = 65536;
 
-export const imageOf = (bytes) => (bytes.length > LARGEST_HEX ? `sha256:${hex(sha256(bytes))}` : hex(bytes));
+export const imageOf = (bytes) =>
+  bytes.length > LARGEST_HEX ? `sha256:${hex(sha256(bytes))}` : hex(bytes);
 const dimension = (d) => (d <= Number.MAX_SAFE_INTEGER ? Number(d) : String(d));
 
 function nodeOf(node, values) {
@@ -23,14 +24,22 @@ function nodeOf(node, values) {
     dtype: DTYPES.get(node.dtype)?.name ?? `unknown(${node.dtype})`,
     shape: node.shape.map(dimension),
     image: words && imageOf(image(node.type, words)),
-    parts: Object.fromEntries(node.parts.map((x) => [kind?.roles[x.role] ?? String(x.role), nodeOf(x, values)])),
+    parts: Object.fromEntries(
+      node.parts.map((x) => [kind?.roles[x.role] ?? String(x.role), nodeOf(x, values)]),
+    ),
   };
 }
 
 /** A model that grows by `visit`, section by section, and is complete with `finish`. */
 export class Model {
-  #model = { tensors: [], aliases: Object.create(null), metadata: null, graphs: Object.create(null),
-    blobs: Object.create(null), root: null };
+  #model = {
+    tensors: [],
+    aliases: Object.create(null),
+    metadata: null,
+    graphs: Object.create(null),
+    blobs: Object.create(null),
+    root: null,
+  };
 
   visit = (section, { values, logical, json, bytes, unsupported }) => {
     const { type, name, tree } = section;

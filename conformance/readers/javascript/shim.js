@@ -27,7 +27,7 @@ function readFile(path) {
   const file = openSync(path);
   try {
     const bytes = new Uint8Array(fstatSync(file).size);
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const n = readSync(file, bytes, at, Math.min(bytes.length - at, 2 ** 30), at);
       if (n === 0) return bytes.subarray(0, at);
       at += n;
@@ -38,7 +38,8 @@ function readFile(path) {
   }
 }
 
-const content = ({ path, data }) => (data === undefined ? readFile(path) : new Uint8Array(Buffer.from(data, "base64")));
+const content = ({ path, data }) =>
+  data === undefined ? readFile(path) : new Uint8Array(Buffer.from(data, "base64"));
 
 const OPERATIONS = {
   hello,
@@ -70,7 +71,8 @@ const OPERATIONS = {
 };
 
 function answer(question) {
-  if (!Object.hasOwn(OPERATIONS, question.op)) return { ok: false, error: { class: "not-implemented" } };
+  if (!Object.hasOwn(OPERATIONS, question.op))
+    return { ok: false, error: { class: "not-implemented" } };
   return OPERATIONS[question.op](question);
 }
 
@@ -95,7 +97,8 @@ function exec(args) {
     const { access, limits, expect } = values;
     Object.assign(question, { access, limits: limits && JSON.parse(limits), expect });
   }
-  if (op === "slice") Object.assign(question, { tensor, start: JSON.parse(start), stop: JSON.parse(stop) });
+  if (op === "slice")
+    Object.assign(question, { tensor, start: JSON.parse(start), stop: JSON.parse(stop) });
   const result = answer(question);
   process.stdout.write(`${JSON.stringify(result)}\n`);
   process.exitCode = result.ok ? 0 : result.error.class === "not-implemented" ? 2 : 1;
@@ -103,7 +106,9 @@ function exec(args) {
 
 const [mode] = process.argv.slice(2);
 if (mode === undefined) {
-  process.stderr.write("usage: shim.js hello | decode FILE ... | slice FILE TENSOR START STOP | serve\n");
+  process.stderr.write(
+    "usage: shim.js hello | decode FILE ... | slice FILE TENSOR START STOP | serve\n",
+  );
   process.exitCode = 64;
 } else if (mode === "serve") await serve();
 else exec(process.argv.slice(2));

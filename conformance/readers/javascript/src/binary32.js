@@ -1,5 +1,6 @@
-// Rounding between binary32, float16 and bfloat16 (SPEC 8.6.2): to nearest, ties to even. A number here is
-// exact in binary32, and one operation of the language on two of them, rounded by Math.fround, is one of binary32.
+// Rounding between binary32, float16 and bfloat16 (SPEC 8.6.2): to nearest, ties to even. A number
+// here is exact in binary32, and one operation of the language on two of them, rounded by
+// Math.fround, is one of binary32.
 
 const float = new Float32Array(1);
 const word = new Uint32Array(float.buffer);

@@ -1,11 +1,22 @@
 // Boxes of a tensor: what a slice is.
 
-/** A box as the range of elements that covers it, and a function that picks it from the range's image. */
+/**
+ * A box as the range of elements that covers it, and a function that picks it from the range's
+ * image.
+ */
 export function boxOf(tree, start, stop) {
   const shape = tree.shape.map(Number);
-  const ok = start.length === shape.length && stop.length === shape.length
-    && shape.every((d, a) => Number.isInteger(start[a]) && Number.isInteger(stop[a])
-      && start[a] >= 0 && start[a] <= stop[a] && stop[a] <= d);
+  const ok =
+    start.length === shape.length &&
+    stop.length === shape.length &&
+    shape.every(
+      (d, a) =>
+        Number.isInteger(start[a]) &&
+        Number.isInteger(stop[a]) &&
+        start[a] >= 0 &&
+        start[a] <= stop[a] &&
+        stop[a] <= d,
+    );
   if (!ok) throw new RangeError(`no box [${start}] to [${stop}] in a tensor of shape (${shape})`);
   const extent = shape.map((_, a) => stop[a] - start[a]);
   const count = extent.reduce((product, d) => product * d, 1);

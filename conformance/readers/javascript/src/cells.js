@@ -4,7 +4,9 @@ import { limitExceeded } from "./limits.js";
 
 const WORDS = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array };
 
-/** Words per element: 1, or 2 and 4 for elements of 8 and 16 bytes, which are moved as words of 4. */
+/**
+ * Words per element: 1, or 2 and 4 for elements of 8 and 16 bytes, which are moved as words of 4.
+ */
 export const wordsOf = (size) => (size > 4 ? size / 4 : 1);
 
 /** `n` elements of `size` bytes as zeros, an element in its own width. */
@@ -20,7 +22,8 @@ export function allocate(n, size) {
 export const bytesOf = (words) => new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 
 /** Elements `lo` to `hi` without a copy. */
-export const range = (words, size, lo, hi) => words.subarray(lo * wordsOf(size), hi * wordsOf(size));
+export const range = (words, size, lo, hi) =>
+  words.subarray(lo * wordsOf(size), hi * wordsOf(size));
 
 /** Packed cells to one byte a cell, for widths below 8. */
 export function unpack(packed, bits, out) {
@@ -53,7 +56,9 @@ export function pack(cells, bits) {
 export function image(type, words) {
   if (!type.signed || type.bits >= 8) return bytesOf(words);
   const shift = 32 - type.bits;
-  return Uint8Array.from(words, (x) => (x << shift) >> shift);
+  const out = allocate(words.length, 1);
+  for (let i = 0; i < out.length; i++) out[i] = (words[i] << shift) >> shift;
+  return out;
 }
 
 /** Copies element `from` of `source` to the elements `at` to `end` of `out`. */

@@ -18,17 +18,19 @@ export function startRoot(D) {
 /** What the caller expects, as 64 lower-case digits. */
 export function parseExpected(expect) {
   if (expect === null || expect === undefined) return null;
-  if (!/^[0-9a-f]{64}$/i.test(expect)) throw new TypeError("an expected root has 64 hexadecimal digits");
+  if (!/^[0-9a-f]{64}$/i.test(expect))
+    throw new TypeError("an expected root has 64 hexadecimal digits");
   return expect.toLowerCase();
 }
 
 /** R-DIG-002, R-DIG-003; `root` is null in a file without digests. */
 export function needRoot(root, expected) {
-  if (root === null) throw new NnpackError("bad-digest", "a root is expected, and the file has no digests");
+  if (root === null)
+    throw new NnpackError("bad-digest", "a root is expected, and the file has no digests");
   need(root === expected, "bad-digest", `root ${root}, not ${expected}`);
 }
 
-export function needRow(rows, piece, digest) {
+function needRow(rows, piece, digest) {
   const row = rows.subarray(piece * DIGEST, (piece + 1) * DIGEST);
   need(equalBytes(row, digest), "bad-digest", `digest of piece ${piece}`, piece * PIECE);
 }
@@ -67,7 +69,7 @@ export class RunningDigests {
       this.#root.update(bytes);
       return;
     }
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const room = PIECE - (this.#length % PIECE);
       const part = bytes.subarray(at, at + room);
       this.#piece.update(part);

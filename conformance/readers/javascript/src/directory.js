@@ -11,11 +11,18 @@ const ROW = 27;
 export function countSections(b) {
   need(b.length >= 8, "mismatch", "a directory without a count");
   const n = position(b, 0, MAX_SECTIONS - 1, "mismatch", "number of sections");
-  need(8 + ROW * n <= b.length, "mismatch", `a directory of ${b.length} bytes cannot list ${n} sections`);
+  need(
+    8 + ROW * n <= b.length,
+    "mismatch",
+    `a directory of ${b.length} bytes cannot list ${n} sections`,
+  );
   return n;
 }
 
-/** Step 12 of SPEC 14.3: sections with names and bodies, from the decoded payload; `end` is the directory's offset. */
+/**
+ * Step 12 of SPEC 14.3: sections with names and bodies, from the decoded payload; `end` is the
+ * directory's offset.
+ */
 export function parseDirectory(b, n, end) {
   const sections = Array.from({ length: n }, (_, i) => ({
     index: i,
@@ -32,9 +39,19 @@ export function parseDirectory(b, n, end) {
 
   let chain = 16;
   for (const section of sections) {
-    need(section.offset === chain, "bad-layout", `section ${section.index} is not at ${chain}`, section.offset);
+    need(
+      section.offset === chain,
+      "bad-layout",
+      `section ${section.index} is not at ${chain}`,
+      section.offset,
+    );
     chain = head.place(section).end;
-    need(chain <= end, "bad-layout", `section ${section.index} reaches behind the directory`, section.offset);
+    need(
+      chain <= end,
+      "bad-layout",
+      `section ${section.index} reaches behind the directory`,
+      section.offset,
+    );
   }
   need(chain === end, "bad-layout", "a hole before the directory", chain);
 
@@ -43,7 +60,11 @@ export function parseDirectory(b, n, end) {
   let bodies = names + nameBytes;
   const bodyLength = (section) => section.headLength - head.FIXED - up8(section.nameLength);
   const total = sections.reduce((sum, section) => sum + bodyLength(section), bodies);
-  need(total === b.length, "mismatch", `a directory of ${b.length} bytes says that it has ${total}`);
+  need(
+    total === b.length,
+    "mismatch",
+    `a directory of ${b.length} bytes says that it has ${total}`,
+  );
   for (const section of sections) {
     section.nameBytes = b.subarray(names, (names += section.nameLength));
     section.name = null;
@@ -89,18 +110,30 @@ export function buildDirectory(sections) {
 const ONCE = new Set([head.NAMES, head.METADATA, head.DIGESTS]);
 const NAMESPACE = new Set([head.TENSOR, head.GRAPH, head.ALIAS, head.BLOB]);
 
-/** What sections must keep of each other: order and uniqueness (R-NAM-015, R-SEC-033 to R-SEC-036). */
+/**
+ * What sections must keep of each other: order and uniqueness (R-NAM-015, R-SEC-033 to R-SEC-036).
+ */
 export class Order {
   #types = new Set();
   #names = new Set();
 
   /** The next section of a file, but for the directory at its end. */
   admit({ type, name, offset }) {
-    need(!(ONCE.has(type) && this.#types.has(type)), "duplicate", `a second section of type ${type}`, offset);
+    need(
+      !(ONCE.has(type) && this.#types.has(type)),
+      "duplicate",
+      `a second section of type ${type}`,
+      offset,
+    );
     const first = this.#types.size === 0;
     need(first || type !== head.NAMES, "bad-layout", "the names section is not the first", offset);
     const ended = this.#types.has(head.DIGESTS);
-    need(!ended && type !== head.DIRECTORY, "bad-layout", "digests and directory are not the last", offset);
+    need(
+      !ended && type !== head.DIRECTORY,
+      "bad-layout",
+      "digests and directory are not the last",
+      offset,
+    );
     this.#types.add(type);
     if (!NAMESPACE.has(type)) return;
     need(!this.#names.has(name), "duplicate", `the name ${name} occurs twice`, offset);

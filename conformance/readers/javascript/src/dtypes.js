@@ -1,6 +1,9 @@
 // Data types (SPEC 6) and the values of their cells.
 
-/** float: [bits of the exponent, bits of the mantissa, bias, patterns with another meaning (SPEC 6.2)] */
+/**
+ * float: [bits of the exponent, bits of the mantissa, bias, patterns with another meaning (SPEC
+ * 6.2)]
+ */
 const FLOATS = {
   0x39: [16, "float16", [5, 10, 15, "ieee"]],
   0x3a: [32, "float32", [8, 23, 127, "ieee"]],
@@ -28,9 +31,12 @@ function add(id, name, bits, family, more = {}) {
 
 const WIDE = { 9: 16, 10: 32, 11: 64, 12: 128 };
 add(0x01, "bool", 1, "bool");
-for (let w = 1; w <= 11; w++) add(0x10 + w, `uint${WIDE[w] ?? w}`, WIDE[w] ?? w, "integer", { signed: false });
-for (let w = 2; w <= 11; w++) add(0x20 + w, `int${WIDE[w] ?? w}`, WIDE[w] ?? w, "integer", { signed: true });
-for (const [id, [bits, name, float]] of Object.entries(FLOATS)) add(Number(id), name, bits, "float", { float });
+for (let w = 1; w <= 11; w++)
+  add(0x10 + w, `uint${WIDE[w] ?? w}`, WIDE[w] ?? w, "integer", { signed: false });
+for (let w = 2; w <= 11; w++)
+  add(0x20 + w, `int${WIDE[w] ?? w}`, WIDE[w] ?? w, "integer", { signed: true });
+for (const [id, [bits, name, float]] of Object.entries(FLOATS))
+  add(Number(id), name, bits, "float", { float });
 add(0x5b, "complex64", 64, "complex");
 add(0x5c, "complex128", 128, "complex");
 

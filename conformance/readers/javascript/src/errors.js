@@ -1,9 +1,25 @@
 // Error classes and their dispositions (SPEC 14.1).
 
 const CORRUPT = [
-  "not-nnpack", "truncated", "trailing-data", "bad-checksum", "reserved-nonzero", "bad-layout", "bad-text",
-  "duplicate", "missing", "bad-reference", "mismatch", "bad-node", "bad-shape", "bad-dtype", "bad-value",
-  "bad-index", "bad-stream", "bad-json", "bad-digest",
+  "not-nnpack",
+  "truncated",
+  "trailing-data",
+  "bad-checksum",
+  "reserved-nonzero",
+  "bad-layout",
+  "bad-text",
+  "duplicate",
+  "missing",
+  "bad-reference",
+  "mismatch",
+  "bad-node",
+  "bad-shape",
+  "bad-dtype",
+  "bad-value",
+  "bad-index",
+  "bad-stream",
+  "bad-json",
+  "bad-digest",
 ];
 
 export const DISPOSITIONS = Object.freeze({
@@ -31,7 +47,10 @@ export function need(ok, errorClass, detail, offset = null) {
   if (!ok) throw new NnpackError(errorClass, detail, offset);
 }
 
-/** Runs `body`; an NnpackError that leaves it names the section and, where it has no offset, `offset`. */
+/**
+ * Runs `body`; an NnpackError that leaves it names the section and, where it has no offset,
+ * `offset`.
+ */
 export function inSection(section, offset, body) {
   try {
     return body();

@@ -35,7 +35,10 @@ export function checkGraph(json, isTensor) {
 
   function integer(value, what) {
     if (Number.isInteger(value)) return; // R-GRF-003; parseJson has checked its range
-    bad(typeof value === "string" && value.length <= 20 && INTEGER.test(value), `${what} is no integer`);
+    bad(
+      typeof value === "string" && value.length <= 20 && INTEGER.test(value),
+      `${what} is no integer`,
+    );
     const x = BigInt(value);
     const large = (x > SAFE || x < -SAFE) && x >= -(2n ** 63n) && x < 2n ** 63n;
     bad(large, `${what}: an integer that is no string, or beyond 64 bits`); // R-GRF-004
@@ -46,7 +49,8 @@ export function checkGraph(json, isTensor) {
     if (typeof x === "number") {
       bad(Number.isFinite(Math.fround(x)), `${what} is beyond binary32`); // R-GRF-005
     } else {
-      const pattern = typeof x === "string" && /^0x[0-9a-f]{8}$/.test(x) ? parseInt(x.slice(2), 16) : 0;
+      const pattern =
+        typeof x === "string" && /^0x[0-9a-f]{8}$/.test(x) ? parseInt(x.slice(2), 16) : 0;
       bad((pattern & 0x7f800000) === 0x7f800000, `${what} is no float`); // R-GRF-006
     }
   }
@@ -67,9 +71,12 @@ export function checkGraph(json, isTensor) {
 
   function members(value, what, needed, optional, scopes) {
     bad(value instanceof Map, `${what} is no object`);
-    for (const name of Object.keys(needed)) bad(value.has(name), `${what} has no ${name}`); // R-GRF-001
+    // R-GRF-001.
+    for (const name of Object.keys(needed)) bad(value.has(name), `${what} has no ${name}`);
     for (const [name, x] of value) {
-      const check = Object.hasOwn(needed, name) ? needed[name] : Object.hasOwn(optional, name) && optional[name];
+      const check = Object.hasOwn(needed, name)
+        ? needed[name]
+        : Object.hasOwn(optional, name) && optional[name];
       bad(check, `${what} has a member ${name}`); // R-GRF-002
       check(x, name, scopes);
     }
@@ -91,8 +98,17 @@ export function checkGraph(json, isTensor) {
 
   function attribute(value, what, scopes) {
     const kinds = {
-      int: integer, ints: array(integer), float, floats: array(float), string, strings: array(string),
-      tensor, tensors: array(tensor), graph, graphs: array(graph), type,
+      int: integer,
+      ints: array(integer),
+      float,
+      floats: array(float),
+      string,
+      strings: array(string),
+      tensor,
+      tensors: array(tensor),
+      graph,
+      graphs: array(graph),
+      type,
     };
     bad(value instanceof Map && value.size === 1, `${what} has not exactly one member`);
     members(value, what, {}, kinds, scopes);
@@ -108,9 +124,17 @@ export function checkGraph(json, isTensor) {
   function nodes(value, scopes) {
     const defined = scopes[0];
     for (const node of value) {
-      members(node, "a node", { op: string, inputs: array(string), outputs: array(string) }, {
-        domain: string, name: string, attributes: mapping(attribute),
-      }, scopes);
+      members(
+        node,
+        "a node",
+        { op: string, inputs: array(string), outputs: array(string) },
+        {
+          domain: string,
+          name: string,
+          attributes: mapping(attribute),
+        },
+        scopes,
+      );
       for (const name of node.get("inputs")) if (name !== "") use(name, scopes);
       for (const name of node.get("outputs")) {
         bad(name === "" || !defined.has(name), `the value ${name} is defined twice`); // R-GRF-007
@@ -120,9 +144,17 @@ export function checkGraph(json, isTensor) {
   }
 
   function graph(value, what = "a graph", outer = []) {
-    members(value, "a graph", { inputs: array(string), outputs: array(string), nodes: array(() => {}) }, {
-      name: string, opset_imports: mapping(integer), initializers: mapping(tensor), value_types: mapping(type),
-    });
+    members(
+      value,
+      "a graph",
+      { inputs: array(string), outputs: array(string), nodes: array(() => {}) },
+      {
+        name: string,
+        opset_imports: mapping(integer),
+        initializers: mapping(tensor),
+        value_types: mapping(type),
+      },
+    );
     const inputs = value.get("inputs").filter((name) => name !== "");
     const defined = new Set(inputs);
     bad(defined.size === inputs.length, "an input is defined twice"); // R-GRF-007

@@ -3,11 +3,22 @@
 import { crc32 } from "./crc32.js";
 import { NnpackError, need } from "./errors.js";
 import { readName } from "./text.js";
-import { position, putU16, putU32, putU64, startsWith, u16, u32, up8, upAlign } from "./wire.js";
+import {
+  needZeros,
+  position,
+  putU16,
+  putU32,
+  putU64,
+  startsWith,
+  u16,
+  u32,
+  up8,
+  upAlign,
+} from "./wire.js";
 
-export const SYNC = [0x89, 0x53, 0x45, 0x43];
+const SYNC = [0x89, 0x53, 0x45, 0x43];
 export const FIXED = 32;
-export const MAX_HEAD = 67108864;
+const MAX_HEAD = 67108864;
 
 export const TENSOR = 1;
 export const GRAPH = 2;
@@ -42,7 +53,14 @@ export function parseFixed(b, at, offset) {
     headLength: u32(b, at + 8),
     nameLength,
     alignment: b[at + 14],
-    payloadLength: position(b, at + 16, Number.MAX_SAFE_INTEGER, "bad-layout", "payload length", offset + 16),
+    payloadLength: position(
+      b,
+      at + 16,
+      Number.MAX_SAFE_INTEGER,
+      "bad-layout",
+      "payload length",
+      offset + 16,
+    ),
     checksum: u32(b, at + 28),
   };
 }
@@ -64,7 +82,7 @@ export function buildHead(section) {
 }
 
 /** R-SEC-010, of a whole head. */
-export function headChecksum(head, offset) {
+function headChecksum(head, offset) {
   const start = new Uint8Array(8 + FIXED);
   putU64(start, 0, offset);
   start.set(head.subarray(0, 28), 8);
@@ -76,12 +94,13 @@ export const needSync = (b, at, offset) =>
 
 /** R-SEC-004. */
 export function needHeadLength({ headLength, nameLength, offset }) {
-  const ok = headLength % 8 === 0 && headLength >= FIXED + up8(nameLength) && headLength <= MAX_HEAD;
+  const ok =
+    headLength % 8 === 0 && headLength >= FIXED + up8(nameLength) && headLength <= MAX_HEAD;
   need(ok, "bad-layout", `head length ${headLength}`, offset + 8);
 }
 
 /** The two reserved fields, which the directory does not repeat (R-SEC-007, R-SEC-009). */
-export function needReserved(b, at, offset) {
+function needReserved(b, at, offset) {
   need(b[at + 15] === 0, "reserved-nonzero", "byte 15 of a head", offset + 15);
   need(u32(b, at + 24) === 0, "reserved-nonzero", "bytes 24 to 27 of a head", offset + 24);
 }
@@ -92,7 +111,12 @@ export function needFields({ type, flags, nameLength, alignment, payloadLength, 
   need(type !== 0, "bad-layout", "section of type 0", offset + 4);
   const [name, ancillary, least, most] = SECTION_TYPES[type] ?? ["unknown", flags, 0, 1024];
   need(flags === ancillary, "bad-layout", `ancillary bit of a ${name} section`, offset + 6);
-  need(nameLength >= least && nameLength <= most, "bad-text", `name length ${nameLength}`, offset + 12);
+  need(
+    nameLength >= least && nameLength <= most,
+    "bad-text",
+    `name length ${nameLength}`,
+    offset + 12,
+  );
   const most2 = payloadLength === 0 ? 3 : 16;
   need(alignment >= 3 && alignment <= most2, "bad-layout", `alignment 2^${alignment}`, offset + 14);
   const bare = type === ALIAS || type === NAMES;
@@ -101,7 +125,8 @@ export function needFields({ type, flags, nameLength, alignment, payloadLength, 
 
 /** A critical section of an unknown type makes the file unreadable (R-SEC-016). */
 export function needKnown({ type, flags, offset }) {
-  if (type > 8 && flags === 0) throw new NnpackError("unknown-section", `section type ${type}`, offset + 4);
+  if (type > 8 && flags === 0)
+    throw new NnpackError("unknown-section", `section type ${type}`, offset + 4);
 }
 
 /** The name of a section as a string, empty for one without (R-NAM-012, R-NAM-016). */
@@ -119,14 +144,28 @@ export function place(section) {
 /** A head that lies whole in `b`, its checksum compared: [section, head]. */
 export function parseHead(b, offset) {
   const section = parseFixed(b, 0, offset);
-  need(headChecksum(b, offset) === section.checksum, "bad-checksum", "checksum of a head", offset + 28);
+  need(
+    headChecksum(b, offset) === section.checksum,
+    "bad-checksum",
+    "checksum of a head",
+    offset + 28,
+  );
   needReserved(b, 0, offset);
   needFields(section);
   const named = FIXED + section.nameLength;
   section.nameBytes = b.subarray(FIXED, named);
   section.name = sectionName(section);
   const body = FIXED + up8(section.nameLength);
-  for (let i = named; i < body; i++) need(b[i] === 0, "bad-layout", "zeros after a name", offset + i);
+  needZeros(b, named, body, "zeros after a name", offset);
   section.body = b.subarray(body);
   return place(section);
+}
+
+/** Whether an inline head keeps its own checksum, over the length that it states itself. */
+export function keepsChecksum(file, offset) {
+  const nameLength = u16(file, offset + 12);
+  const headLength = u32(file, offset + 8);
+  if (headLength < FIXED + up8(nameLength) || offset + headLength > file.length) return false;
+  const inline = file.subarray(offset, offset + headLength);
+  return headChecksum(inline, offset) === u32(inline, 28);
 }

@@ -1,5 +1,5 @@
-// JSON text (SPEC 12.1): RFC 8259 under restrictions, parsed by hand because JSON.parse keeps neither
-// repeated keys nor the difference between 1 and 1.0.
+// JSON text (SPEC 12.1): RFC 8259 under restrictions, parsed by hand because JSON.parse keeps
+// neither repeated keys nor the difference between 1 and 1.0.
 
 import { NnpackError } from "./errors.js";
 import { utf8 } from "./text.js";
@@ -10,7 +10,11 @@ const SPACE = /[ \t\n\r]*/y;
 // eslint-disable-next-line no-control-regex
 const PLAIN = /[^"\\\u0000-\u001f]*/y;
 const ESCAPES = { '"': '"', "\\": "\\", "/": "/", b: "\b", f: "\f", n: "\n", r: "\r", t: "\t" };
-const WORDS = [["true", true], ["false", false], ["null", null]];
+const WORDS = [
+  ["true", true],
+  ["false", false],
+  ["null", null],
+];
 
 /** A number that is written with a fraction or an exponent. */
 export class Float {

@@ -22,7 +22,8 @@ export function withDefaults(given = {}) {
   for (const [name, value] of Object.entries(given ?? {})) {
     if (!(name in DEFAULT_LIMITS)) throw new TypeError(`no limit has the name ${name}`);
     if (value === null || value === undefined) continue;
-    if (typeof value !== "number" || !(value >= 0)) throw new TypeError(`limit ${name}: not a number`);
+    if (typeof value !== "number" || !(value >= 0))
+      throw new TypeError(`limit ${name}: not a number`);
     limits[name] = value;
   }
   return limits;

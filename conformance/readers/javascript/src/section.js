@@ -7,6 +7,7 @@ import { parseJson } from "./json.js";
 import { KINDS } from "./kinds/index.js";
 import { within, withinExpansion } from "./limits.js";
 import { bytesOf, range } from "./cells.js";
+import { logicalDigest } from "./logical.js";
 import { checkStored, layOut } from "./stream.js";
 import { readName, readReverseDns } from "./text.js";
 import { charge, leaves, nodes, parseTree } from "./tree.js";
@@ -22,17 +23,17 @@ const DIGEST = 32;
 export const PIECE = 2 ** 20;
 
 const bodyOffset = (section) => section.offset + head.FIXED + up8(section.nameBytes.length);
-const where = (section) => section.name || head.SECTION_TYPES[section.type]?.[0] || `type ${section.type}`;
+const where = (section) =>
+  section.name || head.SECTION_TYPES[section.type]?.[0] || `type ${section.type}`;
 
-
-/** Step 13: entries of the names section as a Set of "class id" (SPEC 5.3). */
+/** Step 13: the names by 256 * class + id, from the names section (SPEC 5.3). */
 export function parseNames(section) {
   const { body: b } = section;
   const base = bodyOffset(section);
-  const bound = new Set();
+  const bound = new Map();
   let before = -1;
   need(b.length > 0, "bad-layout", "a names section without entries", base);
-  for (let at = 0; at < b.length; ) {
+  for (let at = 0; at < b.length;) {
     const [entryClass, id] = [b[at], b[at + 1]];
     need(entryClass >= 1 && entryClass <= 5, "bad-value", `class ${entryClass}`, base + at);
     need(id >= 128, "bad-value", `id ${id} is not private`, base + at + 1);
@@ -41,12 +42,12 @@ export function parseNames(section) {
     const end = at + 4 + length;
     const next = at + up8(4 + length);
     need(next <= b.length, "bad-node", "entries do not fill the body", base + at);
-    readReverseDns(b.subarray(at + 4, end), base + at + 4);
+    const name = readReverseDns(b.subarray(at + 4, end), base + at + 4);
     needZeros(b, end, next, "zeros after a private name", base);
     const key = entryClass * 256 + id;
     need(key > before, "bad-layout", "entries are not in ascending order", base + at);
     before = key;
-    bound.add(key);
+    bound.set(key, name);
     at = next;
   }
   return bound;
@@ -64,7 +65,10 @@ export function needBinding(bound, entryClass, id, offset) {
 export const hasTree = ({ type, payloadLength }) =>
   type !== head.ALIAS && type !== head.NAMES && (type <= 8 || payloadLength > 0);
 
-/** Step 15: section.tree, or section.target of an alias; `tensorNamed` finds a tensor section by name. */
+/**
+ * Step 15: section.tree, or section.target of an alias; `tensorNamed` finds a tensor section by
+ * name.
+ */
 export function parseBody(section, tensorNamed) {
   inSection(where(section), section.offset, () => {
     if (hasTree(section)) section.tree = parseTree(section.body, bodyOffset(section));
@@ -90,7 +94,12 @@ export function layOutPayload(section) {
   if (!hasTree(section)) return;
   inSection(where(section), section.offset, () => {
     needLeaf(section);
-    layOut(leaves(section.tree), section.payloadLength, 2 ** section.alignment, section.offset + 16);
+    layOut(
+      leaves(section.tree),
+      section.payloadLength,
+      2 ** section.alignment,
+      section.offset + 16,
+    );
   });
 }
 
@@ -117,7 +126,8 @@ export function bind(section, bound) {
       needBinding(bound, CLASS.dtype, node.dtype, node.offset + 2);
       if (node.stream === null) continue;
       needBinding(bound, CLASS.transform, node.stream.transform, node.parametersAt);
-      for (const id of node.stream.codecs) needBinding(bound, CLASS.codec, id, node.parametersAt + 4);
+      for (const id of node.stream.codecs)
+        needBinding(bound, CLASS.codec, id, node.parametersAt + 4);
     }
   });
   section.unsupported = unknownId(section.tree);
@@ -153,28 +163,35 @@ export function checkRules(section) {
   });
 }
 
-/** Step 19: the charge of one section against the limits, and then the request's. */
+/** Step 19: the charge of one section; tensors and aliases add up to that of the request. */
 export function checkLimits(section, limits, budget, stored) {
-  if (section.type === head.ALIAS) budget.spend(chargeOf(section.target), stored);
+  const { type, payloadLength } = section;
+  if (type === head.ALIAS) budget.spend(chargeOf(section.target), stored);
   if (!hasTree(section)) return;
   inSection(where(section), section.offset, () => {
     const bytes = chargeOf(section);
-    const isText = section.type === head.METADATA || section.type === head.GRAPH;
-    if (isText && section.unsupported === null) within(bytes, limits.json_bytes, "decoded size of a JSON text");
-    if (section.type === head.TENSOR) within(bytes, limits.tensor, "charge of a tensor");
-    withinExpansion(bytes, section.payloadLength, limits, "a section");
-    budget.spend(bytes, stored);
+    const isText = type === head.METADATA || type === head.GRAPH;
+    if (isText && section.unsupported === null)
+      within(bytes, limits.json_bytes, "decoded size of a JSON text");
+    if (type === head.TENSOR) within(bytes, limits.tensor, "charge of a tensor");
+    withinExpansion(bytes, payloadLength, limits, "a section");
+    if (type === head.TENSOR) budget.spend(bytes, stored);
+    else within(bytes, limits.request, "charge of a section");
   });
 }
 
 const chargeOf = (section) =>
   section.unsupported === null ? charge(section.tree) : BigInt(section.payloadLength);
 
-/** Step 20; `payload` are the section's bytes, the padding before and after them left to the caller. */
+/**
+ * Step 20; `payload` are the section's bytes, the padding before and after them left to the
+ * caller.
+ */
 export function checkPayload(section, payload) {
   if (!hasTree(section)) return;
   inSection(where(section), section.offset, () =>
-    checkStored(leaves(section.tree), payload, section.payloadOffset));
+    checkStored(leaves(section.tree), payload, section.payloadOffset),
+  );
 }
 
 /** Elements `lo` to `hi` of a node, or null (kinds/index.js). */
@@ -186,7 +203,9 @@ function elements(node, lo, hi, context) {
   return KINDS.get(node.kind).decode(node, lo, hi, read, context);
 }
 
-/** Steps 21 and 22 of a whole tree, checked up to step 20: the words of each node, null for none. */
+/**
+ * Steps 21 and 22 of a whole tree, checked up to step 20: the words of each node, null for none.
+ */
 export function decodeTree(section, payload) {
   return inSection(where(section), section.offset, () => {
     const cache = new Map();
@@ -202,13 +221,36 @@ export function decodeTree(section, payload) {
 /** Elements `lo` to `hi` of a tensor, from the blocks that they need. */
 export function decodeRange(section, payload, lo, hi, spend) {
   return inSection(where(section), section.offset, () => {
-    const context = { payload, payloadOffset: section.payloadOffset, checked: false, spend, cache: null };
+    const context = {
+      payload,
+      payloadOffset: section.payloadOffset,
+      checked: false,
+      spend,
+      cache: null,
+    };
     return elements(section.tree, lo, hi, context);
   });
 }
 
 /** The bytes of a section with a byte leaf. */
-export const decodeLeaf = (section, payload) => bytesOf(decodeTree(section, payload).get(section.tree));
+export const decodeLeaf = (section, payload) =>
+  bytesOf(decodeTree(section, payload).get(section.tree));
 
 export const decodeText = (section, bytes) =>
   inSection(where(section), section.payloadOffset, () => parseJson(bytes));
+
+/**
+ * Steps 21 and 22: {unsupported}, or {values, logical()} of a tree, {json} or {bytes} of a byte
+ * leaf, or {}.
+ */
+export function decodeSection(section, payload) {
+  if (!hasTree(section)) return {};
+  if (section.unsupported !== null) return { unsupported: section.unsupported };
+  const values = decodeTree(section, payload);
+  if (section.type === head.TENSOR || section.type > 8) {
+    return { values, logical: () => logicalDigest(section.tree, (node) => values.get(node)) };
+  }
+  const bytes = values.get(section.tree);
+  const isText = section.type === head.METADATA || section.type === head.GRAPH;
+  return isText ? { json: decodeText(section, bytes) } : { bytes };
+}

@@ -7,14 +7,16 @@ import { inSection, need, NnpackError } from "./errors.js";
 import { checkGraph } from "./graph.js";
 import * as head from "./head.js";
 import { Budget, limitExceeded, within, withDefaults } from "./limits.js";
-import { decodeSection, finishDirectoryHead, open } from "./reader.js";
+import { finishDirectoryHead, needDirectoryBounds } from "./opening.js";
+import { open } from "./reader.js";
 import * as content from "./section.js";
 import { equalBytes, needZeros } from "./wire.js";
 
 /**
- * Reads and checks a file from an iterable of its bytes in pieces; visit(section, content) is called as in
- * File.verify, and what it is given is provisional until this returns {sections, root}.
- * With an expected root no byte may be used before it is compared, so that the file is held first (R-DIG-004).
+ * Reads and checks a file from an iterable of its bytes in pieces; visit(section, content) is
+ * called as in File.verify, and what it is given is provisional until this returns {sections,
+ * root}. With an expected root no byte may be used before it is compared, so that the file is held
+ * first (R-DIG-004).
  */
 export function readSequential(chunks, options = {}, visit = () => {}) {
   const parser = begin(options, visit);
@@ -82,7 +84,7 @@ class Supply {
     this.#length -= length;
     if (this.#chunks.length > 0 && this.#chunks[0].length > length) return this.#cut(length);
     const out = newBytes(length);
-    for (let at = 0; at < length; ) {
+    for (let at = 0; at < length;) {
       const room = length - at;
       const part = this.#chunks[0].length > room ? this.#cut(room) : this.#chunks.shift();
       out.set(part, at);
@@ -116,14 +118,15 @@ function* parse(limits, visit) {
   const tensors = new Map();
   const names = new Set();
   const graphs = [];
-  let bound = new Set();
+  let bound = new Map();
   let rows = null;
   let at = 0;
 
   function* take(n) {
     const bytes = yield n;
     at += bytes.length;
-    if (bytes.length < n) throw new NnpackError("truncated", "the file ends inside what it declares", at);
+    if (bytes.length < n)
+      throw new NnpackError("truncated", "the file ends inside what it declares", at);
     return bytes;
   }
   function* zeros(n, detail) {
@@ -148,14 +151,15 @@ function* parse(limits, visit) {
     within(sections.length, limits.sections, "number of sections");
     head.needKnown(section);
     content.needBinding(bound, content.CLASS.sectionType, type, section.offset + 4);
-    if (type === head.NAMES) bound = inSection("names", section.offset, () => content.parseNames(section));
+    if (type === head.NAMES)
+      bound = inSection("names", section.offset, () => content.parseNames(section));
     content.parseBody(section, (target) => tensors.get(target));
     content.layOutPayload(section);
     content.bind(section, bound);
     content.checkRules(section);
     content.checkLimits(section, limits, budget, section.payloadEnd);
 
-    const decoded = decodeSection(section, yield* takePayload(section));
+    const decoded = content.decodeSection(section, yield* takePayload(section));
     if (type === head.TENSOR) tensors.set(name, section);
     if (type === head.TENSOR || type === head.ALIAS) names.add(name);
     if (type === head.GRAPH && decoded.json) graphs.push([section, decoded.json]);
@@ -192,10 +196,7 @@ function* parse(limits, visit) {
   /** The directory, the trailer, the end of the file, and what had to wait for them. */
   function* finish(directory) {
     finishDirectoryHead(directory);
-    const L = directory.tree.shape[0];
-    need(L <= directory.offset, "bad-layout", `a directory of ${L} bytes`, directory.offset);
-    within(directory.payloadLength, limits.directory_bytes, "stored length of the directory");
-    within(L, limits.directory_bytes, "decoded length of the directory");
+    needDirectoryBounds(directory, limits);
     const payload = yield* takePayload(directory);
     const decoded = content.decodeLeaf(directory, payload);
     countSections(decoded);
@@ -207,7 +208,9 @@ function* parse(limits, visit) {
     digests.update(trailer);
     const { offset, checksum } = container.parseTrailer(trailer, end);
     need(offset === directory.offset, "bad-layout", `directory offset ${offset}`, end);
-    const before = new Uint8Array(directory.payloadOffset - directory.offset - directory.headLength);
+    const before = new Uint8Array(
+      directory.payloadOffset - directory.offset - directory.headLength,
+    );
     const after = new Uint8Array(directory.end - directory.payloadEnd);
     const parts = [header, directory.head, before, payload, after, trailer.subarray(0, 16)];
     container.needTrailerChecksum(checksum, parts, end);

@@ -1,6 +1,6 @@
 // Streams (SPEC 9): parameters of a dense node, layout of the payload, blocks.
 
-import { allocate, bytesOf } from "./cells.js";
+import { allocate } from "./cells.js";
 import { CODECS, hasSharedTable } from "./codecs/index.js";
 import { crc32 } from "./crc32.js";
 import { need } from "./errors.js";
@@ -11,7 +11,10 @@ const MAX_STORED = 8388608;
 const CELLS = 0;
 const RAW = 0;
 
-/** Step 15 of SPEC 14.3: sections 9.1 and 9.2 as far as they depend on no id that the reader does not know. */
+/**
+ * Step 15 of SPEC 14.3: sections 9.1 and 9.2 as far as they depend on no id that the reader does
+ * not know.
+ */
 export function parseStream(node) {
   const { parameters: b, parametersAt: at } = node;
   need(b.length >= 8, "bad-node", "a dense node without parameters", at);
@@ -29,10 +32,19 @@ export function parseStream(node) {
   const rest = BigInt(entries) - BigInt(p) * blocks;
   const least = blocks === 0n ? 0 : codecs.filter(hasSharedTable).length;
   const most = blocks === 0n ? 0 : least + codecs.filter((id) => !CODECS.has(id)).length;
-  need(rest >= least && rest <= most, "bad-node", `${entries} entries in a block table`, at + fixed);
+  need(
+    rest >= least && rest <= most,
+    "bad-node",
+    `${entries} entries in a block table`,
+    at + fixed,
+  );
 
   const stream = {
-    transform, blockCells, parameter, codecs, entries,
+    transform,
+    blockCells,
+    parameter,
+    codecs,
+    entries,
     planes: p,
     tables: Number(rest),
     blocks: Number(blocks),
@@ -62,10 +74,15 @@ export function layOut(leaves, payloadLength, alignment, offset) {
       position += stream.stored(i);
     }
   }
-  need(position === payloadLength, "mismatch", `a payload of ${payloadLength} bytes holds ${position}`, offset);
+  need(
+    position === payloadLength,
+    "mismatch",
+    `a payload of ${payloadLength} bytes holds ${position}`,
+    offset,
+  );
 }
 
-export const cellsOfBlock = (node, block) =>
+const cellsOfBlock = (node, block) =>
   Math.min(node.stream.blockCells, Number(node.n) - block * node.stream.blockCells);
 
 /** Step 18: the rules of the transform, and stored lengths against plane lengths. */
@@ -78,7 +95,12 @@ export function needStreamRules(node) {
   need(stream.planes === transform.planes(type), "bad-value", `${stream.planes} planes`, at + 2);
   const most = transform.greatestParameter(type);
   need(stream.parameter <= most, "bad-value", `transform parameter ${stream.parameter}`, at + 3);
-  need(!transform.hasForms || stream.codecs[0] === RAW, "bad-value", "a coded control plane", at + 4);
+  need(
+    !transform.hasForms || stream.codecs[0] === RAW,
+    "bad-value",
+    "a coded control plane",
+    at + 4,
+  );
 
   let forms = null;
   let cells = -1;
@@ -160,7 +182,12 @@ export function decodeCells(node, lo, hi, context) {
     const first = block * stream.blockCells;
     const cells = cellsOfBlock(node, block);
     if (first >= lo && first + cells <= hi) {
-      decodeBlock(node, block, out.subarray((first - lo) * words, (first - lo + cells) * words), context);
+      decodeBlock(
+        node,
+        block,
+        out.subarray((first - lo) * words, (first - lo + cells) * words),
+        context,
+      );
     } else {
       context.spend(cells * size);
       const part = allocate(cells, size);
@@ -191,6 +218,3 @@ function decodeBlock(node, block, out, context) {
   });
   transform.decode(planes, type, out, stream.parameter, offsets[0]);
 }
-
-/** A leaf of packed bytes as they are: what the directory and texts are (SPEC 5.3). */
-export const decodeBytes = (node, context) => bytesOf(decodeCells(node, 0, Number(node.n), context));

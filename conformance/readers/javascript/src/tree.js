@@ -38,14 +38,27 @@ function parseNode(b, at, end, base, level, parent, counter) {
   need(at + length <= end && next <= at + length, "bad-node", `node length ${length}`, offset + 12);
 
   const shape = Array.from({ length: rank }, (_, i) => u64(b, at + 16 + 8 * i));
-  need(shape.every((d) => d < LIMIT_62), "bad-value", "a dimension of 2^62 or more", offset + 16);
+  need(
+    shape.every((d) => d < LIMIT_62),
+    "bad-value",
+    "a dimension of 2^62 or more",
+    offset + 16,
+  );
   const type = DTYPES.get(dtype) ?? null;
   const size = type?.size ?? 1;
   const bytes = shape.reduce((product, d) => product * (d > 1n ? d : 1n), BigInt(size));
   need(bytes < LIMIT_62, "bad-shape", "a shape of 2^62 bytes or more", offset + 16);
 
   const node = {
-    kind, role, dtype, type, size, rank, shape, offset, length,
+    kind,
+    role,
+    dtype,
+    type,
+    size,
+    rank,
+    shape,
+    offset,
+    length,
     n: shape.reduce((product, d) => product * d, 1n),
     parameters: b.subarray(parameters, next),
     parametersAt: base + parameters,
@@ -56,7 +69,12 @@ function parseNode(b, at, end, base, level, parent, counter) {
   for (let i = 0; i < count; i++) {
     const part = parseNode(b, next, at + length, base, level + 1, node, counter);
     const before = node.parts.at(-1)?.role ?? 0;
-    need(part.role > before, "bad-node", "parts are not in ascending order of role", part.offset + 1);
+    need(
+      part.role > before,
+      "bad-node",
+      "parts are not in ascending order of role",
+      part.offset + 1,
+    );
     node.parts.push(part);
     next += part.length;
   }

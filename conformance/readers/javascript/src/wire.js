@@ -9,7 +9,8 @@ if (new Uint8Array(new Uint16Array([1]).buffer)[0] !== 1) {
 export const LIMIT_62 = 1n << 62n;
 
 export const u16 = (b, at) => b[at] | (b[at + 1] << 8);
-export const u32 = (b, at) => (b[at] | (b[at + 1] << 8) | (b[at + 2] << 16) | (b[at + 3] << 24)) >>> 0;
+export const u32 = (b, at) =>
+  (b[at] | (b[at + 1] << 8) | (b[at + 2] << 16) | (b[at + 3] << 24)) >>> 0;
 export const u64 = (b, at) => (BigInt(u32(b, at + 4)) << 32n) | BigInt(u32(b, at));
 
 export function putU16(b, at, value) {
@@ -45,10 +46,12 @@ export function isZero(b, from, to) {
   return true;
 }
 
-/** Padding must be zero (R-CHN-002 and its like); `base` is the file offset of b[0]. */
-export function needZeros(b, from, to, detail, base = null) {
+/**
+ * Bytes that must be zero, such as padding (R-CHN-002); `base` is the file offset of b[0].
+ */
+export function needZeros(b, from, to, detail, base = 0) {
   for (let i = from; i < to; i++) {
-    if (b[i] !== 0) need(false, "bad-layout", detail, base === null ? null : base + i);
+    if (b[i] !== 0) need(false, "bad-layout", detail, base + i);
   }
 }
 

@@ -5,12 +5,15 @@ import { need } from "../errors.js";
 import { u16, u32 } from "../wire.js";
 
 const LENGTH_BASE = [
-  3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258,
+  3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131,
+  163, 195, 227, 258,
 ];
-const LENGTH_BITS = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0];
+const LENGTH_BITS = [
+  0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0,
+];
 const DISTANCE_BASE = [
-  1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097,
-  6145, 8193, 12289, 16385, 24577,
+  1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049,
+  3073, 4097, 6145, 8193, 12289, 16385, 24577,
 ];
 const DISTANCE_BITS = [
   0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13,
@@ -50,8 +53,13 @@ function codeTable(lengths, mayBeShort, require) {
 let fixedTables = null;
 
 function fixed(require) {
-  const lengths = Array.from({ length: 288 }, (_, s) => (s < 144 ? 8 : s < 256 ? 9 : s < 280 ? 7 : 8));
-  fixedTables ??= [codeTable(lengths, false, require), codeTable(new Array(32).fill(5), false, require)];
+  const lengths = Array.from({ length: 288 }, (_, s) =>
+    s < 144 ? 8 : s < 256 ? 9 : s < 280 ? 7 : 8,
+  );
+  fixedTables ??= [
+    codeTable(lengths, false, require),
+    codeTable(new Array(32).fill(5), false, require),
+  ];
   return fixedTables;
 }
 
@@ -152,7 +160,7 @@ function inflate(b, length, offset) {
     }
   }
 
-  for (let last = 0; last === 0; ) {
+  for (let last = 0; last === 0;) {
     last = take(1);
     const type = take(2);
     require(type < 3, "block type 3");

@@ -11,8 +11,12 @@ export const huffman = {
   parseTable(b, offset) {
     const require = requirement("huffman", offset);
     const { lanes, symbols, rest } = parseHead(b, require);
-    require(rest.length === Math.ceil(symbols.length / 2), "the table does not end with its last length");
-    const codes = symbols.map((symbol, k) => ({ symbol, length: (rest[k >> 1] >> (4 * (k & 1))) & 15 }));
+    require(rest.length ===
+      Math.ceil(symbols.length / 2), "the table does not end with its last length");
+    const codes = symbols.map((symbol, k) => ({
+      symbol,
+      length: (rest[k >> 1] >> (4 * (k & 1))) & 15,
+    }));
     require(codes.every(({ length }) => length <= LONGEST), "a code of more than 12 bits");
     require(symbols.length % 2 === 0 || rest[rest.length - 1] >> 4 === 0, "the unused half byte");
     const sum = codes.reduce((total, { length }) => total + 2 ** (LONGEST - length), 0);

@@ -7,7 +7,10 @@ export const SLOTS = 4096;
 const HEAD = 33;
 const MAX_LANES_LOG2 = 14;
 
-/** R-COD-023, R-COD-024: lanes, the symbols that may occur in ascending order, and the bytes behind them. */
+/**
+ * R-COD-023, R-COD-024: lanes, the symbols that may occur in ascending order, and the bytes behind
+ * them.
+ */
 export function parseHead(b, require) {
   require(b.length >= HEAD, "a table without its head");
   require(b[0] <= MAX_LANES_LOG2, `2^${b[0]} lanes`);

@@ -12,7 +12,8 @@ export const lz4 = {
     let at = 0;
     let n = 0;
     let lastMatch = -1;
-    const require = (ok, detail) => need(ok, "bad-stream", `lz4: ${detail}`, offset + Math.min(at, b.length));
+    const require = (ok, detail) =>
+      need(ok, "bad-stream", `lz4: ${detail}`, offset + Math.min(at, b.length));
     const extend = (value) => {
       if (value < 15) return value;
       let more;
@@ -52,7 +53,8 @@ export const lz4 = {
       }
     }
     require(n === length, "fewer bytes than the plane has");
-    require(lastMatch < 0 || lastMatch + 12 <= length, "the last match starts too late"); // R-COD-017
+    // R-COD-017.
+    require(lastMatch < 0 || lastMatch + 12 <= length, "the last match starts too late");
     return out;
   },
 };

@@ -12,7 +12,12 @@ export const rans = {
   parseTable(b, offset) {
     const require = requirement("rans", offset);
     const { lanes, symbols, rest } = parseHead(b, require);
-    const table = { lanes, symbol: new Uint8Array(SLOTS), f: new Uint16Array(SLOTS), place: new Uint16Array(SLOTS) };
+    const table = {
+      lanes,
+      symbol: new Uint8Array(SLOTS),
+      f: new Uint16Array(SLOTS),
+      place: new Uint16Array(SLOTS),
+    };
     let at = 0;
     let first = 0;
     for (const symbol of symbols) {

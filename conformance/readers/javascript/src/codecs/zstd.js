@@ -51,7 +51,7 @@ export const zstd = {
     const out = new Uint8Array(length);
     const state = { tree: null, tables: null, repeats: [1, 4, 8] };
     let n = 0;
-    for (let last = false; !last; ) {
+    for (let last = false; !last;) {
       require(at + 3 <= end, "a frame without its last block");
       const head = b[at] | (b[at + 1] << 8) | (b[at + 2] << 16);
       last = (head & 1) === 1;

@@ -9,22 +9,35 @@ const ceilDivide = (x, y) => (x + y - 1n) / y;
 export function parseBlocks(node, at) {
   const block = node.shape.map((d, i) => {
     const value = u64(node.parameters, at + 8 * i);
-    need(value === 0n || value < d, "bad-value", `a block of ${value} of ${d}`, node.parametersAt + at + 8 * i);
+    need(
+      value === 0n || value < d,
+      "bad-value",
+      `a block of ${value} of ${d}`,
+      node.parametersAt + at + 8 * i,
+    );
     return value;
   });
-  return { block, grid: block.map((length, i) => (length === 0n ? 1n : ceilDivide(node.shape[i], length))) };
+  return {
+    block,
+    grid: block.map((length, i) => (length === 0n ? 1n : ceilDivide(node.shape[i], length))),
+  };
 }
 
 /** R-QNT-013: one length over the flat elements; and the grid. */
 export function parseFlatBlock(node, at) {
   const length = u64(node.parameters, at);
-  need(length >= 1n && length < 1n << 62n, "bad-value", `a flat block of ${length}`, node.parametersAt + at);
+  need(
+    length >= 1n && length < 1n << 62n,
+    "bad-value",
+    `a flat block of ${length}`,
+    node.parametersAt + at,
+  );
   return { block: length, grid: [ceilDivide(node.n, length)] };
 }
 
 /** Calls `visit(from, to, group)` for runs of elements of one group, from `lo` to `hi`. */
 export function forFlatRuns(length, lo, hi, visit) {
-  for (let from = lo; from < hi; ) {
+  for (let from = lo; from < hi;) {
     const group = Math.floor(from / length);
     const to = Math.min(hi, (group + 1) * length);
     visit(from, to, group);
@@ -32,7 +45,10 @@ export function forFlatRuns(length, lo, hi, visit) {
   }
 }
 
-/** The same for blocks by axis; `groups`, where it is not null, are those of each place on `groupAxis`. */
+/**
+ * The same for blocks by axis; `groups`, where it is not null, are those of each place on
+ * `groupAxis`.
+ */
 export function forRuns(node, { block, grid }, groups, groupAxis, lo, hi, visit) {
   if (node.rank === 0) {
     visit(lo, hi, 0);
@@ -56,7 +72,7 @@ export function forRuns(node, { block, grid }, groups, groupAxis, lo, hi, visit)
     }
     const start = row * columns;
     const end = Math.min(columns, hi - start);
-    for (let i = Math.max(0, lo - start); i < end; ) {
+    for (let i = Math.max(0, lo - start); i < end;) {
       const g = groupOn(last, i);
       let next = end;
       if (groups !== null && groupAxis === last) next = i + 1;

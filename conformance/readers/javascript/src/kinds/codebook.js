@@ -24,21 +24,44 @@ export const codebook = {
     const V = vectorLength(node);
     const axis = vectorAxis(node);
     need(V >= 1 && V <= MAX_VECTOR, "bad-value", `vector length ${V}`, at);
-    need(rank <= (V > 1 ? 30 : 31) && (rank >= 1 || V === 1), "bad-shape", `rank ${rank}`, offset + 3);
+    need(
+      rank <= (V > 1 ? 30 : 31) && (rank >= 1 || V === 1),
+      "bad-shape",
+      `rank ${rank}`,
+      offset + 3,
+    );
     need(V > 1 ? axis < rank : axis === 0, "bad-value", `vector axis ${axis}`, at + 4);
     const long = BigInt(V);
     need(V === 1 || shape[axis] % long === 0n, "bad-value", "V does not divide its axis", at);
     const { block, grid } = parseBlocks(node, 8);
-    need(V === 1 || block[axis] % long === 0n, "bad-value", "V does not divide the block of its axis", at);
+    need(
+      V === 1 || block[axis] % long === 0n,
+      "bad-value",
+      "V does not divide the block of its axis",
+      at,
+    );
 
     const [table, indices] = parts(node);
     needType(table, table.dtype === node.dtype, "the table has the data type of the node");
     needType(indices, isPosition(indices.type), "indices are of a position type");
-    need(table.rank === rank + (V > 1 ? 2 : 1), "bad-shape", `table of rank ${table.rank}`, table.offset + 3);
+    need(
+      table.rank === rank + (V > 1 ? 2 : 1),
+      "bad-shape",
+      `table of rank ${table.rank}`,
+      table.offset + 3,
+    );
     const K = table.shape[rank];
     needShape(table, V > 1 ? [...grid, K, long] : [...grid, K]);
-    need(K >= 1n && K <= 1n << BigInt(indices.type.bits), "bad-shape", `a table of ${K}`, table.offset + 16);
-    needShape(indices, shape.map((d, i) => (V > 1 && i === axis ? d / long : d)));
+    need(
+      K >= 1n && K <= 1n << BigInt(indices.type.bits),
+      "bad-shape",
+      `a table of ${K}`,
+      table.offset + 16,
+    );
+    needShape(
+      indices,
+      shape.map((d, i) => (V > 1 && i === axis ? d / long : d)),
+    );
   },
 
   decode(node, lo, hi, read) {
@@ -77,7 +100,8 @@ function indexPlaces(node, V) {
   const axis = vectorAxis(node);
   const d = Number(node.shape[axis]);
   const inner = Number(node.shape.slice(axis + 1).reduce((product, x) => product * x, 1n));
-  const vector = (i) => Math.floor(Math.floor(i / inner) / V); // V divides d, so that no vector spans two
+  // V divides d, so that no vector spans two.
+  const vector = (i) => Math.floor(Math.floor(i / inner) / V);
   return {
     of: (i) => vector(i) * inner + (i % inner),
     first: (i) => vector(i) * inner,

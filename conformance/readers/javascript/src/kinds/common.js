@@ -8,7 +8,12 @@ export const part = (node, role) => node.parts.find((x) => x.role === role) ?? n
 /** R-NOD-018. */
 export function needParameterLength(node, length) {
   const { parameters, parametersAt } = node;
-  need(parameters.length === length, "bad-node", `parameters of ${parameters.length} bytes, not ${length}`, parametersAt);
+  need(
+    parameters.length === length,
+    "bad-node",
+    `parameters of ${parameters.length} bytes, not ${length}`,
+    parametersAt,
+  );
 }
 
 /** R-NOD-015: the parts of these roles, by name. */
@@ -39,5 +44,9 @@ export function singleElement(node, at) {
   need(unused === 0, "bad-value", "bits behind a single element", parametersAt + at);
   needZeros(b.subarray(at), size, up8(size), "zeros after a single element", parametersAt + at);
   const bytes = b.slice(at, at + size);
-  return size === 1 ? bytes : size === 2 ? new Uint16Array(bytes.buffer) : new Uint32Array(bytes.buffer);
+  return size === 1
+    ? bytes
+    : size === 2
+      ? new Uint16Array(bytes.buffer)
+      : new Uint32Array(bytes.buffer);
 }

@@ -25,7 +25,12 @@ export const concat = {
       need(ok, "bad-shape", `a part of shape (${x.shape}) in (${shape})`, x.offset + 16);
     }
     const sum = parts.reduce((total, x) => total + x.shape[axis], 0n);
-    need(sum === shape[axis], "bad-shape", `parts of ${sum} on an axis of ${shape[axis]}`, offset + 16);
+    need(
+      sum === shape[axis],
+      "bad-shape",
+      `parts of ${sum} on an axis of ${shape[axis]}`,
+      offset + 16,
+    );
   },
 
   decode(node, lo, hi, read) {
@@ -40,8 +45,10 @@ export const concat = {
     for (const x of node.parts) {
       const width = Number(x.n) / (Number(node.n) / row);
       // Of one row only the columns that count are read, of several all of them.
-      const from = end - first > 1 ? first * width : first * width + clamp(lo - first * row - column, width);
-      const to = end - first > 1 ? end * width : first * width + clamp(hi - first * row - column, width);
+      const from =
+        end - first > 1 ? first * width : first * width + clamp(lo - first * row - column, width);
+      const to =
+        end - first > 1 ? end * width : first * width + clamp(hi - first * row - column, width);
       const elements = read(x, from, to);
       complete &&= elements !== null;
       for (let r = first; complete && r < end; r++) {

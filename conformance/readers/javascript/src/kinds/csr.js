@@ -4,7 +4,14 @@ import { allocate, fill, wordsOf } from "../cells.js";
 import { isPosition } from "../dtypes.js";
 import { need } from "../errors.js";
 import { u64 } from "../wire.js";
-import { needParameterLength, needParts, needShape, needType, singleElement, singleElementLength } from "./common.js";
+import {
+  needParameterLength,
+  needParts,
+  needShape,
+  needType,
+  singleElement,
+  singleElementLength,
+} from "./common.js";
 
 const DENSE = 1;
 const CONSTANT = 2;
@@ -25,7 +32,12 @@ export const csr = {
     singleElement(node, 8);
     const [counts, gaps, values] = parts(node);
     for (const x of [counts, gaps]) {
-      need(x.kind === DENSE || x.kind === CONSTANT, "bad-node", "counts and gaps are dense or constant", x.offset);
+      need(
+        x.kind === DENSE || x.kind === CONSTANT,
+        "bad-node",
+        "counts and gaps are dense or constant",
+        x.offset,
+      );
       needType(x, isPosition(x.type), "counts and gaps are of a position type");
     }
     needType(values, values.dtype === node.dtype, "values have the data type of the node");
@@ -54,7 +66,12 @@ export const csr = {
     need(from <= nnz, "bad-index", "counts before a row above the stored elements", node.offset);
     let to = from;
     for (let r = first; r < end; r++) {
-      need(counts[r] <= Math.min(C, n - r * C), "bad-index", "more stored elements than a row has", node.offset);
+      need(
+        counts[r] <= Math.min(C, n - r * C),
+        "bad-index",
+        "more stored elements than a row has",
+        node.offset,
+      );
       to += counts[r];
     }
     need(to <= nnz, "bad-index", "counts above the stored elements", node.offset);
@@ -68,7 +85,8 @@ export const csr = {
       let column = -1;
       for (const stop = s + counts[r]; s < stop; s++) {
         column += gaps[s] + 1;
-        if (column >= length) need(false, "bad-index", "a column behind the end of its row", node.offset);
+        if (column >= length)
+          need(false, "bad-index", "a column behind the end of its row", node.offset);
         const at = start + column;
         if (values === null || at < 0 || at >= hi - lo) continue;
         if (words === 1) out[at] = values[s];

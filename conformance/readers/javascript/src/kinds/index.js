@@ -1,6 +1,6 @@
-// Kinds (SPEC 8): {id, name, roles, rules(node): what needs no payload, decode(node, lo, hi, read, context)}.
-// decode gives the elements `lo` to `hi` in C order, or null where only the owner of an opaque format can;
-// read(part, lo, hi) gives those of a part.
+// Kinds (SPEC 8): {id, name, roles, rules(node): what needs no payload, decode(node, lo, hi, read,
+// context)}. decode gives the elements `lo` to `hi` in C order, or null where only the owner of an
+// opaque format can; read(part, lo, hi) gives those of a part.
 
 import { codebook } from "./codebook.js";
 import { concat } from "./concat.js";

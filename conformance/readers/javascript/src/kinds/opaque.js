@@ -5,6 +5,7 @@ import { readReverseDns } from "../text.js";
 import { needZeros, u16, u32, up8 } from "../wire.js";
 import { part } from "./common.js";
 
+export const OPAQUE = 7;
 const DENSE = 1;
 const UINT8 = 0x18;
 
@@ -17,11 +18,14 @@ export function parseFormat({ parameters: b, parametersAt: at }) {
   need(u16(b, 2) === 0, "reserved-nonzero", "bytes 2 and 3 of the parameters", at + 2);
   need(up8(end) === b.length, "bad-node", "parameters of an opaque node", at + 4);
   needZeros(b, end, b.length, "zeros after the format parameters", at);
-  return { format: readReverseDns(b.subarray(8, 8 + a), at + 8), parameters: b.subarray(8 + a, end) };
+  return {
+    format: readReverseDns(b.subarray(8, 8 + a), at + 8),
+    parameters: b.subarray(8 + a, end),
+  };
 }
 
 export const opaque = {
-  id: 7,
+  id: OPAQUE,
   name: "opaque",
   roles: { 1: "data" },
 

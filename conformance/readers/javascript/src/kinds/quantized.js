@@ -14,8 +14,16 @@ const FLAT = 1;
 const DIVIDE = 2;
 const FLOAT16 = 0x39;
 const BFLOAT16 = 0x49;
-const STEPS = new Map([[0, Math.fround], [FLOAT16, toFloat16], [BFLOAT16, toBfloat16]]);
-const RESULTS = new Map([[FLOAT16, float16Bits], [BFLOAT16, bfloat16Bits], [0x3a, float32Bits]]);
+const STEPS = new Map([
+  [0, Math.fround],
+  [FLOAT16, toFloat16],
+  [BFLOAT16, toBfloat16],
+]);
+const RESULTS = new Map([
+  [FLOAT16, float16Bits],
+  [BFLOAT16, bfloat16Bits],
+  [0x3a, float32Bits],
+]);
 
 const isFlat = (node) => (node.parameters[0] & FLAT) !== 0;
 const blocksOf = (node) => (isFlat(node) ? parseFlatBlock(node, 8) : parseBlocks(node, 8));
@@ -37,7 +45,9 @@ export const quantized = {
     needType(node, isResult(node.type), "a quantized node of a type that is no result");
 
     const [, codes] = needParts(node, ROLES, ["scale", "codes"]);
-    const grouped = [SCALE, ZERO, BIAS, MIN].map((role) => part(node, role)).filter((x) => x !== null);
+    const grouped = [SCALE, ZERO, BIAS, MIN]
+      .map((role) => part(node, role))
+      .filter((x) => x !== null);
     need(grouped.length <= 2, "bad-node", "more than one of zero, bias and min", node.offset);
     const index = part(node, GROUP_INDEX);
     need(index !== null ? axis < node.rank : axis === 0, "bad-value", `group axis ${axis}`, at + 1);

@@ -7,9 +7,10 @@ const components = (type) => (type.family === "complex" ? 2 : 1);
 const planes = (type) => Math.ceil(type.bits / components(type) / 8);
 
 /** R-TRF-003, R-TRF-005: a cell below 8 bits in a byte. */
-export function needWidth(plane, type, offset) {
+function needWidth(plane, type, offset) {
   for (let i = 0; i < plane.length; i++) {
-    if (plane[i] >> type.bits !== 0) need(false, "bad-value", `a cell of more than ${type.bits} bits`, offset);
+    if (plane[i] >> type.bits !== 0)
+      need(false, "bad-value", `a cell of more than ${type.bits} bits`, offset);
   }
 }
 

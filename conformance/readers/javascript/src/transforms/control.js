@@ -1,4 +1,5 @@
-// What pair and float5 have in common (SPEC 10.4): the control plane, and words that hold parts of two cells.
+// What pair and float5 have in common (SPEC 10.4): the control plane, and words that hold parts of
+// two cells.
 
 import { need } from "../errors.js";
 import { isZero, u16 } from "../wire.js";

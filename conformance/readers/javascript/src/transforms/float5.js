@@ -1,4 +1,5 @@
-// float5 (SPEC 10.6): three planes, control, hot and rest; six bits of a cell beside its coded byte.
+// float5 (SPEC 10.6): three planes, control, hot and rest; six bits of a cell beside its coded
+// byte.
 
 import { bytesOf } from "../cells.js";
 import { exponents, forExceptions, halves, parseControl, split, words } from "./control.js";
@@ -18,7 +19,10 @@ export const float5 = {
     const { t, m } = split(n);
     const control = 4 + 12 * a + t * type.size;
     const low = type.id === FLOAT32 ? 2 * m : 0;
-    return [[control, m, (3 * m) / 4 + low], [control, m, m + low]];
+    return [
+      [control, m, (3 * m) / 4 + low],
+      [control, m, m + low],
+    ];
   },
 
   decode([controlPlane, hot, rest], type, out, a, offset) {

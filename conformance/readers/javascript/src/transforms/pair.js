@@ -27,17 +27,33 @@ export const pair = {
     const { t, m, h } = split(n);
     const control = 4 + 12 * a + t * type.size;
     switch (KINDS.get(type.id)) {
-      case BYTE: return [[control, h, h]];
-      case FLOAT8: return [[control, m, m / 8]];
-      case "float16": return [[control, m, m]];
-      case "bfloat16": return [[control, h, m], [control, m, m]];
-      default: return [[control, h, 3 * m], [control, m, 3 * m]];
+      case BYTE:
+        return [[control, h, h]];
+      case FLOAT8:
+        return [[control, m, m / 8]];
+      case "float16":
+        return [[control, m, m]];
+      case "bfloat16":
+        return [
+          [control, h, m],
+          [control, m, m],
+        ];
+      default:
+        return [
+          [control, h, 3 * m],
+          [control, m, 3 * m],
+        ];
     }
   },
 
   decode([controlPlane, hot, rest], type, out, a, offset) {
     const { m } = split(out.length);
-    const control = parseControl(controlPlane, a, (form) => form === 0 && hasBlockExponents(type), offset);
+    const control = parseControl(
+      controlPlane,
+      a,
+      (form) => form === 0 && hasBlockExponents(type),
+      offset,
+    );
     bytesOf(out).set(control.tail, m * type.size);
     switch (KINDS.get(type.id)) {
       case BYTE:

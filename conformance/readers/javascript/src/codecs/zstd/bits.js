@@ -1,4 +1,5 @@
-// The bit streams of Zstandard (RFC 8878, section 4): read forwards for tables, backwards for symbols.
+// The bit streams of Zstandard (RFC 8878, section 4): read forwards for tables, backwards for
+// symbols.
 
 /** Bits `p` to `p + n` of a byte array in which three bytes more can be read, n at most 25. */
 export function bitsAt(b, p, n) {

@@ -28,7 +28,7 @@ export function parseProbabilities(b, from, to, maxSymbol, maxLog, require) {
     left -= Math.abs(probability);
     probabilities.push(probability);
     if (probability !== 0) continue;
-    for (let zeros = 3; zeros === 3; ) {
+    for (let zeros = 3; zeros === 3;) {
       zeros = take(2);
       for (let i = 0; i < zeros; i++) probabilities.push(0);
       require(probabilities.length <= maxSymbol + 1, "a table of too many symbols");
@@ -41,7 +41,12 @@ export function parseProbabilities(b, from, to, maxSymbol, maxLog, require) {
 /** A decoding table: of each state its symbol, the bits to read, and the next state less these. */
 export function buildTable(probabilities, log) {
   const size = 1 << log;
-  const table = { log, symbol: new Uint8Array(size), bits: new Uint8Array(size), base: new Uint16Array(size) };
+  const table = {
+    log,
+    symbol: new Uint8Array(size),
+    bits: new Uint8Array(size),
+    base: new Uint16Array(size),
+  };
   const next = probabilities.map((probability) => Math.abs(probability));
   let high = size;
   probabilities.forEach((probability, symbol) => {

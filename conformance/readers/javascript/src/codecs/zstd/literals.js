@@ -1,6 +1,6 @@
 // The literals section of a compressed block (RFC 8878, sections 3.1.1.3.1 and 4.2).
 
-import { u16, u32 } from "../../wire.js";
+import { u16 } from "../../wire.js";
 import { BackwardBits, bitsAt } from "./bits.js";
 import { buildTable, parseProbabilities } from "./fse.js";
 
@@ -16,11 +16,18 @@ function parseWeights(b, at, end, require) {
     const n = head - 127;
     const stop = at + Math.ceil(n / 2);
     require(stop <= end, "a tree description that does not end");
-    return { weights: Array.from({ length: n }, (_, i) => (b[at + (i >> 1)] >> (i & 1 ? 0 : 4)) & 15), stop };
+    return {
+      weights: Array.from({ length: n }, (_, i) => (b[at + (i >> 1)] >> (i & 1 ? 0 : 4)) & 15),
+      stop,
+    };
   }
   const stop = at + head;
   require(stop <= end, "a tree description that does not end");
-  const { log, probabilities, end: from } = parseProbabilities(b, at, stop, 255, MAX_WEIGHT_LOG, require);
+  const {
+    log,
+    probabilities,
+    end: from,
+  } = parseProbabilities(b, at, stop, 255, MAX_WEIGHT_LOG, require);
   const table = buildTable(probabilities, log);
   const bits = new BackwardBits(b, from, stop, require);
   const states = [bits.read(log), bits.read(log)];
@@ -94,7 +101,8 @@ export function decodeLiterals(b, at, end, tree, most, require) {
   if (type < 2) {
     const head = format === 1 ? 2 : format === 3 ? 3 : 1;
     need(head);
-    const size = format === 1 ? u16(b, at) >> 4 : format === 3 ? bitsAt(b, 8 * at + 4, 20) : b[at] >> 3;
+    const size =
+      format === 1 ? u16(b, at) >> 4 : format === 3 ? bitsAt(b, 8 * at + 4, 20) : b[at] >> 3;
     at += head;
     require(size <= most, "more literals than a block has");
     need(type === 0 ? size : 1);

@@ -5,28 +5,91 @@ import { BackwardBits } from "./bits.js";
 import { buildTable, parseProbabilities, singleTable } from "./fse.js";
 
 const repeat = (value, n) => new Array(n).fill(value);
-const steps = (first, bits) => bits.reduce((list, n) => [...list, list.at(-1) + 2 ** n], [first]).slice(0, -1);
+const steps = (first, bits) =>
+  bits.reduce((list, n) => [...list, list.at(-1) + 2 ** n], [first]).slice(0, -1);
 
-const LENGTH_BITS = [...repeat(0, 16), 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
-const MATCH_BITS = [...repeat(0, 32), 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+const LENGTH_BITS = [
+  ...repeat(0, 16),
+  1,
+  1,
+  1,
+  1,
+  2,
+  2,
+  3,
+  3,
+  4,
+  6,
+  7,
+  8,
+  9,
+  10,
+  11,
+  12,
+  13,
+  14,
+  15,
+  16,
+];
+const MATCH_BITS = [
+  ...repeat(0, 32),
+  1,
+  1,
+  1,
+  1,
+  2,
+  2,
+  3,
+  3,
+  4,
+  4,
+  5,
+  7,
+  8,
+  9,
+  10,
+  11,
+  12,
+  13,
+  14,
+  15,
+  16,
+];
 const LENGTH_BASE = steps(0, LENGTH_BITS);
 const MATCH_BASE = steps(3, MATCH_BITS);
 
 /** By code: [greatest symbol, greatest accuracy, predefined accuracy, predefined probabilities] */
-const LENGTHS = [35, 9, 6, [
-  4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 2, 1, 1, 1, 1, 1, -1, -1, -1, -1,
-]];
-const OFFSETS = [31, 8, 5, [
-  1, 1, 1, 1, 1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1,
-]];
-const MATCHES = [52, 9, 6, [
-  1, 4, 3, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-  1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1,
-]];
+const LENGTHS = [
+  35,
+  9,
+  6,
+  [
+    4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 2, 1, 1, 1, 1, 1,
+    -1, -1, -1, -1,
+  ],
+];
+const OFFSETS = [
+  31,
+  8,
+  5,
+  [1, 1, 1, 1, 1, 1, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1],
+];
+const MATCHES = [
+  52,
+  9,
+  6,
+  [
+    1, 4, 3, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1,
+  ],
+];
 const CODES = [LENGTHS, OFFSETS, MATCHES];
 const PREDEFINED = CODES.map(([, , log, probabilities]) => buildTable(probabilities, log));
 
-/** The three tables of a block, in the order of their modes; `state` keeps them for blocks that repeat one. */
+/**
+ * The three tables of a block, in the order of their modes; `state` keeps them for blocks that
+ * repeat one.
+ */
 function parseTables(b, at, end, state, require) {
   require(at < end, "sequences without their modes");
   const modes = b[at++];
@@ -39,7 +102,11 @@ function parseTables(b, at, end, state, require) {
       return singleTable(b[at++]);
     }
     if (mode === 2) {
-      const { log, probabilities, end: stop } = parseProbabilities(b, at, end, maxSymbol, maxLog, require);
+      const {
+        log,
+        probabilities,
+        end: stop,
+      } = parseProbabilities(b, at, end, maxSymbol, maxLog, require);
       at = stop;
       return buildTable(probabilities, log);
     }
@@ -86,7 +153,7 @@ export function execute(b, at, end, literals, state, out, n, most, require) {
       require(!bits.overrun, "sequences that end before their number");
       require(used + length <= literals.length, "sequences with more literals than there are");
       require(n + length + match <= limit, "a block of more bytes than it may have");
-      for (const stop = used + length; used < stop; ) out[n++] = literals[used++];
+      for (const stop = used + length; used < stop;) out[n++] = literals[used++];
       const back = matchOffset(state.repeats, value, length);
       require(back > 0 && back <= n, "an offset of 0, or before the plane");
       if (back >= match) {
