@@ -62,8 +62,8 @@ def vectors() -> Iterator[Vector]:
         "bad-layout", found["float32-nan"], parameter(real, 4, b"\x01"), flags=["hidden-bytes"],
     )  # fmt: skip
     yield broken(
-        "constant/parameters-none", "A constant without an element.", ["R-NOD-018", "R-NOD-010"], "bad-node",
-        found["int3"], tree.but(parameters=b""), flags=["out-of-bounds"],
+        "constant/parameters-none", "A constant without an element.", ["R-NOD-018", "R-NOD-010"],
+        "bad-node", found["int3"], tree.but(parameters=b""), flags=["out-of-bounds"],
     )  # fmt: skip
     yield broken(
         "constant/parameters-long", "Eight zeros follow the element.", ["R-NOD-018"], "bad-node",
