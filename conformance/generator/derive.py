@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from conformance.generator import mutate
+from conformance.generator import mutate, operations
 from conformance.generator.kinds import box
 from conformance.generator.tree import Tree, tensor
 from conformance.generator.vector import Vector, invalid, tensor_of, valid
@@ -80,14 +80,13 @@ def broken(
             return invalid(
                 id, why, requirements, error, base, payload, repair=["planes"], **options
             )
-    operations: list[mutate.Operation] = [
+    changes = [
         *_splices(index, "body", section.body, wanted.body),
         *_splices(index, "payload", section.payload, wanted.payload),
     ]
     if wanted.alignment != section.alignment:
-        operations.append({"op": "section", "index": index, "field": "alignment",
-                           "value": wanted.alignment})  # fmt: skip
-    return invalid(id, why, requirements, error, base, operations, **options)
+        changes.append(operations.section(index, "alignment", wanted.alignment))
+    return invalid(id, why, requirements, error, base, changes, **options)
 
 
 def _splices(index: int, field: str, old: bytes, new: bytes) -> Iterator[mutate.Operation]:
@@ -99,8 +98,7 @@ def _splices(index: int, field: str, old: bytes, new: bytes) -> Iterator[mutate.
         end = _alike(old[start:][::-1], new[start:][::-1])
         runs = [(start, old[start : len(old) - end], new[start : len(new) - end])]
     for at, before, after in runs:
-        yield {"op": "splice", "index": index, "field": field, "at": at, "old": before.hex(),
-               "new": after.hex()}  # fmt: skip
+        yield operations.splice(index, field, at, before, after)
 
 
 def _alike(old: bytes, new: bytes) -> int:
@@ -121,6 +119,6 @@ def _runs(old: bytes, new: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         at = end + 1
 
 
-def body(at: int, old: str, new: str, index: int = 0) -> mutate.Operation:
-    """Return the operation that replaces bytes in a section's body."""
-    return {"op": "splice", "index": index, "field": "body", "at": at, "old": old, "new": new}
+def body(at: int | None, old: str, new: str) -> mutate.Operation:
+    """Return the operation that replaces bytes, given in hex, in the first section's body."""
+    return operations.splice(0, "body", at, bytes.fromhex(old), bytes.fromhex(new))

@@ -201,8 +201,6 @@ def refused() -> Iterator[Vector]:
          parameter(vectors_, 4, b"\x02"), "out-of-bounds"),
         ("vector-axis-huge", "The vector axis is 2^32 - 1.", ["R-CBK-002"], "bad-value",
          parameter(vectors_, 4, b"\xff" * 4), "out-of-bounds"),
-        ("vector-undivided", "Vectors of 3 do not divide an axis of 7.", ["R-CBK-001"],
-         "bad-value", vectors_.but(shape=(4, 7)), "out-of-bounds"),
         ("vector-table", "The vectors of the table have 2 elements and not 3.", ["R-CBK-007"],
          "bad-shape", having(vectors_, table=of("uint8", range(8), (2, 1, 2, 2))),
          "out-of-bounds"),
@@ -216,6 +214,11 @@ def refused() -> Iterator[Vector]:
     )  # fmt: skip
     for slug, why, rules, error, wrong, flag in more:
         yield broken(f"codebook/{slug}", why, rules, error, VECTORED, wrong, flags=[flag])
+    yield broken(
+        "codebook/vector-undivided", "Vectors of 3 do not divide an axis of 7.",
+        ["R-CBK-001", "R-CBK-009"], "bad-value", VECTORED, vectors_.but(shape=(4, 7)),
+        also=["bad-shape"], flags=["out-of-bounds"],
+    )  # fmt: skip
     yield from ranks()
 
 
@@ -229,6 +232,13 @@ def ranks() -> Iterator[Vector]:
     )
     yield broken("codebook/rank-32", "A codebook of rank 32, whose table would have rank 33.",
                  ["R-CBK-005"], "bad-shape", base, wrong, flags=["out-of-bounds"])  # fmt: skip
+    scalar = codebook((), of("uint8", [5, 6], (2,)), of("uint2", [1], ()))
+    plain = of_tree("codebook/scalar", "One element of rank 0.", ["R-CBK-006"], scalar)
+    yield plain
+    pair = having(parameter(scalar, 0, b"\x02"), table=of("uint8", [5, 6, 7, 8], (2, 2)))
+    yield broken("codebook/scalar-vector", "A vector without an axis.",
+                 ["R-CBK-006", "R-CBK-002"], "bad-shape", plain, pair, also=["bad-value"],
+                 flags=["out-of-bounds"])  # fmt: skip
     two = codebook([1] * 30 + [2], of("uint8", [5, 6], [1] * 31 + [2]),
                    of("uint1", [1, 0], [1] * 30 + [2]))  # fmt: skip
     vector = having(parameter(two, 0, struct.pack("<II", 2, 30)),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from conformance.generator import assemble as a
 from conformance.generator.derive import body, broken, of_tree, within
 from conformance.generator.kinds import concat, csr, of, same, unknown, unknown_dtype
+from conformance.generator.operations import splice
 from conformance.generator.tree import Tree, constant
 from conformance.generator.vector import Vector, invalid, limited, other, tensor_of, valid
 
@@ -179,6 +180,21 @@ def products() -> Iterator[Vector]:
     )  # fmt: skip
 
 
+def dimensions() -> Iterator[Vector]:
+    """Return dimensions from 2^62 on, which break the rule about the product as well."""
+    for slug, why, shape in (
+        ("dimension-2-62", "A dimension of 2^62.", (2**62,)),
+        ("dimension-2-63", "A dimension that is negative where it is taken for signed.",
+         (2**63, 3)),
+        ("dimension-2-64", "A dimension of 2^64 - 1.", (2**64 - 1,)),
+        ("dimension-2-62-none", "A dimension of 2^62 beside one of 0.", (0, 2**62)),
+    ):  # fmt: skip
+        yield broken(
+            f"node/{slug}", why, ["R-NOD-009", "R-NOD-014"], "bad-value", CONSTANT,
+            same("uint8", shape, 7), profile="R0", also=["bad-shape"], flags=["integer-overflow"],
+        )  # fmt: skip
+
+
 def trees() -> Iterator[Vector]:
     """Return the largest and deepest trees, and parts in a wrong order."""
     deep = of("uint8", [1, 2])
@@ -276,25 +292,25 @@ def unknowns() -> Iterator[Vector]:
     yield invalid(
         "node/unknown-kind-checksum", "A leaf below an unknown kind is damaged.",
         ["R-NOD-019", "R-STR-010"], "bad-checksum", FOREIGN,
-        [{"op": "splice", "index": 0, "field": "payload", "at": 1, "old": "02", "new": "03"}],
+        [splice(0, "payload", 1, b"\x02", b"\x03")],
         profile="R0",
     )  # fmt: skip
     yield invalid(
         "node/unknown-kind-gap", "A byte between the leaves of an unknown kind is set.",
         ["R-NOD-019", "R-STR-017"], "bad-layout", FOREIGN,
-        [{"op": "splice", "index": 0, "field": "payload", "at": 3, "old": "00", "new": "01"}],
+        [splice(0, "payload", 3, b"\x00", b"\x01")],
         profile="R0", flags=["hidden-bytes"],
     )  # fmt: skip
     yield invalid(
         "node/unknown-kind-payload", "Eight bytes stand behind the last leaf of an unknown kind.",
         ["R-NOD-019", "R-STR-016", "R-ERR-003"], "mismatch", FOREIGN,
-        [{"op": "splice", "index": 0, "field": "payload", "at": None, "old": "", "new": "00" * 8}],
+        [splice(0, "payload", None, b"", bytes(8))],
         profile="R0", flags=["hidden-bytes"],
     )  # fmt: skip
     yield invalid(
         "node/payload-without-leaf", "A tensor whose tree has no leaf has a payload.",
         ["R-NOD-020", "R-STR-016"], "mismatch", CONSTANT,
-        [{"op": "splice", "index": 0, "field": "payload", "at": 0, "old": "", "new": "00" * 8}],
+        [splice(0, "payload", 0, b"", bytes(8))],
         profile="R0", flags=["hidden-bytes"],
     )  # fmt: skip
 
@@ -313,5 +329,6 @@ def vectors() -> Iterator[Vector]:
     yield from fields()
     yield from lengths()
     yield from products()
+    yield from dimensions()
     yield from trees()
     yield from unknowns()
