@@ -71,8 +71,12 @@ class Opaque(Node):
     ) -> None:
         if not is_private_name(name):
             raise Invalid("bad-text", f"{name!a} is no reverse-DNS name such as ggml.iq2-xxs")
-        if data.id != 1 or data.dtype != "uint8" or len(data.shape) != 1:
-            raise Invalid("bad-node", "opaque data is one dense node of uint8 and rank 1")
+        if data.id != 1:
+            raise Invalid("bad-node", f"opaque data of kind {data.name}, not dense")
+        if data.dtype != "uint8":
+            raise Invalid("bad-dtype", f"opaque data of {data.dtype}, not uint8")
+        if len(data.shape) != 1:
+            raise Invalid("bad-shape", f"opaque data of shape {data.shape}, not of rank 1")
         check_shape(shape, dtype)
         self._set(
             shape=shape,

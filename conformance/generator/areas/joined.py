@@ -209,15 +209,15 @@ def refused_foreign() -> Iterator[Vector]:
     )  # fmt: skip
     for slug, why, rules, error, wrong, flag in cases:
         yield broken(f"opaque/{slug}", why, rules, error, OPAQUE, wrong, flags=[flag])
-    for slug, why, other, wrong in (
-        ("data-int8", "The data are int8.", "bad-dtype", within(tree, "data", dtype_id=0x28)),
-        ("data-rank-2", "The data have rank 2.", "bad-shape",
+    for slug, why, rule, error, wrong in (
+        ("data-int8", "The data are int8.", "R-NOD-016", "bad-dtype",
+         within(tree, "data", dtype_id=0x28)),
+        ("data-rank-2", "The data have rank 2.", "R-NOD-017", "bad-shape",
          having(tree, data=of("uint8", [1, 2], (1, 2)))),
-        ("data-rank-0", "The data have rank 0.", "bad-shape",
+        ("data-rank-0", "The data have rank 0.", "R-NOD-017", "bad-shape",
          having(tree, data=of("uint8", [1], ()))),
     ):  # fmt: skip
-        rules = ["R-OPQ-007", {"bad-dtype": "R-NOD-016"}.get(other, "R-NOD-017")]
-        yield broken(f"opaque/{slug}", why, rules, "bad-node", OPAQUE, wrong, also=[other])
+        yield broken(f"opaque/{slug}", why, ["R-OPQ-007", rule], error, OPAQUE, wrong)
 
 
 def dense() -> Iterator[Vector]:

@@ -32,8 +32,9 @@ export const opaque = {
   rules(node) {
     parseFormat(node);
     const data = part(node, 1);
-    const ok = data !== null && data.kind === DENSE && data.dtype === UINT8 && data.rank === 1;
-    need(ok, "bad-node", "data is a dense node of uint8 and rank 1", node.offset);
+    need(data !== null && data.kind === DENSE, "bad-node", "data is a dense node", node.offset);
+    need(data.dtype === UINT8, "bad-dtype", "data are uint8", data.offset);
+    need(data.rank === 1, "bad-shape", "data have rank 1", data.offset);
   },
 
   decode: () => null,
