@@ -63,7 +63,7 @@ class Parsed:
 
 
 def parse(data: bytes) -> Parsed:
-    """Take a valid file apart by its inline heads."""
+    """Take a valid file apart by its inline heads; ValueError if they lead nowhere."""
     found, at = Parsed(data[:16]), 16
     while True:
         kind, flags, length, name, alignment = struct.unpack_from("<HHIHB", data, at + 4)
@@ -71,6 +71,8 @@ def parse(data: bytes) -> Parsed:
         if kind == DIRECTORY:
             return found
         start = -(-(at + length) // (1 << alignment)) << alignment
+        if length < 32 + up8(name) or start + size > len(data):
+            raise ValueError(f"no section stands at {at}")
         found.sections.append(
             Section(
                 kind,
