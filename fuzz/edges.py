@@ -10,6 +10,7 @@ from __future__ import annotations
 import dis
 import importlib.util
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ from typing import Any
 
 SAMPLE = 16
 """One run in so many is watched where that is slow."""
+PERIOD, OFTEN = 256, 50
+"""A jump that took one side so often in a period of so many runs is not watched in the rest of it:
+its other side is found a little later, and hot loops cost nothing."""
 HERE = str(Path(importlib.util.find_spec("nnpack").origin or "").parent)  # type: ignore[union-attr]
 Edge = tuple[CodeType, int, int]
 
@@ -74,7 +78,8 @@ class Monitored(Edges):
     def __init__(self) -> None:
         """Begin to count."""
         super().__init__()
-        self._half: dict[tuple[CodeType, int], int] = {}
+        self._sides: dict[tuple[CodeType, int], set[int]] = {}
+        self._often: Counter[tuple[CodeType, int]] = Counter()
         self._new = 0
         monitoring = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
         self._monitoring, events = monitoring, monitoring.events
@@ -94,8 +99,11 @@ class Monitored(Edges):
         self._monitoring.free_tool_id(self._monitoring.COVERAGE_ID)
 
     @contextmanager
-    def watch(self, _: int) -> Iterator[None]:
+    def watch(self, number: int) -> Iterator[None]:
         """Count in one run."""
+        if number % PERIOD == 0:
+            self._often.clear()
+            self._monitoring.restart_events()
         yield
 
     def new(self) -> int:
@@ -113,9 +121,13 @@ class Monitored(Edges):
 
     def _branch(self, code: CodeType, at: int, to: int) -> Any:
         """Take one side; once both are known, the jump is told no more."""
-        self._add(code, at, to)
-        first = self._half.setdefault((code, at), to)
-        if first != to or not code.co_filename.startswith(HERE):
+        jump = code, at
+        sides = self._sides.setdefault(jump, set())
+        if to not in sides:
+            sides.add(to)
+            self._add(code, at, to)
+        self._often[jump] += 1
+        if len(sides) > 1 or self._often[jump] > OFTEN or not code.co_filename.startswith(HERE):
             return self._monitoring.DISABLE
         return None
 

@@ -25,7 +25,7 @@ from fuzz.session import Session, counted
 from fuzz.targets import TARGETS
 
 SLICE = 0.5
-"""Seconds for a target before the next one has its turn."""
+"""Seconds for a share of a target, before the next target has its turn."""
 STATUS = 10.0
 """Seconds between status lines."""
 STUCK = 120.0
@@ -52,7 +52,7 @@ def work(options: argparse.Namespace, job: int, to: Connection, noted: str) -> N
         told = 0.0
         while any(not one.runs >= options.runs for one in sessions) and time.monotonic() < end:
             for one in sessions:
-                stop = min(time.monotonic() + SLICE, end)
+                stop = min(time.monotonic() + SLICE * one.target.share, end)
                 one.work(stop, options.runs)
                 for found in one.take():
                     to.send(found)
