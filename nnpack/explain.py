@@ -312,6 +312,8 @@ def _node(pen: _Pen, path: str, roles: Mapping[int, str], depth: int) -> Rows:
         yield from inner.flush()
     except _CutError as cut:
         yield from inner.flush(cut)
+    if length > pen.left:
+        raise _CutError(f"parameters run over the end by {length - pen.left} bytes")
     pen.position += length
     below = KINDS[kind].roles if kind in KINDS else {}
     for _ in range(parts):

@@ -90,7 +90,7 @@ class Section:
     def head(self, offset: int) -> bytes:
         """Return the head as it stands at an offset (SPEC 5.2)."""
         said = self.inline
-        seen = replace(self, inline={}, **{k: v for k, v in said.items() if k in _FIELDS})
+        seen = _with(self, said)
         name = seen.name.ljust(up8(len(seen.name)), b"\0")
         length = 32 + len(name) + len(seen.body)
         fixed = struct.pack(
@@ -111,6 +111,12 @@ class Section:
 
 
 _FIELDS = {"type", "name", "body", "flags", "alignment"}
+
+
+def _with(section: Section, said: dict[str, Any]) -> Section:
+    """Return a section as one of its two heads tells it."""
+    changed = {name: value for name, value in said.items() if name in _FIELDS}
+    return replace(section, **changed) if changed else section
 
 
 def byte_leaf(data: bytes, **options: Any) -> bytes:
@@ -142,7 +148,7 @@ def columns(rows: Sequence[tuple[int, Section]]) -> bytes:
         (
             section.listed.get("offset", offset),
             section.listed.get("length", len(section.payload)),
-            replace(section, **{k: v for k, v in section.listed.items() if k in _FIELDS}),
+            _with(section, section.listed),
         )
         for offset, section in rows
         for _ in range(section.listed.get("times", 1))

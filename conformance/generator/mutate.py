@@ -28,6 +28,7 @@ alone, of its `inline` and `listed`.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -36,6 +37,7 @@ from typing import Any
 
 from conformance.generator.assemble import (
     DENSE,
+    DIGESTS,
     DIRECTORY,
     HEADER,
     Section,
@@ -61,7 +63,7 @@ class Parsed:
 
 
 def parse(data: bytes) -> Parsed:
-    """Take a valid file apart by its inline heads."""
+    """Take a valid file apart by its inline heads; ValueError if they lead nowhere."""
     found, at = Parsed(data[:16]), 16
     while True:
         kind, flags, length, name, alignment = struct.unpack_from("<HHIHB", data, at + 4)
@@ -69,6 +71,8 @@ def parse(data: bytes) -> Parsed:
         if kind == DIRECTORY:
             return found
         start = -(-(at + length) // (1 << alignment)) << alignment
+        if length < 32 + up8(name) or start + size > len(data):
+            raise ValueError(f"no section stands at {at}")
         found.sections.append(
             Section(
                 kind,
@@ -97,15 +101,20 @@ class Node:
     level: int
 
 
-def nodes(body: bytes, at: int = 0, level: int = 1) -> list[Node]:
-    """Return the nodes of a valid tree in pre-order (SPEC 8.1)."""
+def nodes(body: bytes, at: int = 0, level: int = 1, end: int | None = None) -> list[Node]:
+    """Return the nodes of a tree in pre-order (SPEC 8.1); ValueError if lengths do not nest."""
+    end = len(body) if end is None else end
+    if at + 16 > end:
+        raise ValueError(f"no node at {at}")
     kind, _, _, rank, many = body[at : at + 5]
-    size = struct.unpack_from("<I", body, at + 8)[0]
+    size, length = struct.unpack_from("<II", body, at + 8)
     start = at + 16 + 8 * rank
-    found = [Node(kind, at, at + 16, start, start + size, level)]
-    inner = start + size
+    inner, end = start + size, min(at + length, end)
+    if inner > end:
+        raise ValueError(f"the node at {at} does not hold its parameters")
+    found = [Node(kind, at, at + 16, start, inner, level)]
     for _ in range(many):
-        found += nodes(body, inner, level + 1)
+        found += nodes(body, inner, level + 1, end)
         inner += struct.unpack_from("<I", body, inner + 12)[0]
     return found
 
@@ -143,13 +152,32 @@ def stored(section: Section, operation: Operation) -> Section:
 
 
 def repaired(section: Section) -> Section:
-    """Return a section whose block tables have the checksums of what is stored."""
+    """Return a section whose block tables have the checksums of what is stored.
+
+    A body that is no tree has no block tables.
+    """
     body = bytearray(section.body)
-    for entry, position in entries(section.body, section.alignment):
+    try:
+        found = entries(section.body, section.alignment)
+    except (ValueError, IndexError):
+        return section
+    for entry, position in found:
         length = struct.unpack_from("<I", body, entry)[0]
         crc = zlib.crc32(section.payload[position : position + length])
         struct.pack_into("<I", body, entry + 4, crc)
     return replace(section, body=bytes(body))
+
+
+def digested(sections: Sequence[Section], header: bytes = HEADER) -> list[Section]:
+    """Return sections of which the digests, if they end in some, are right (SPEC 13.1)."""
+    if not sections or sections[-1].type != DIGESTS:
+        return [*sections]
+    *before, last = sections
+    plain = assemble(*before, header=header)
+    covered = plain[: struct.unpack_from("<Q", plain, len(plain) - 32)[0]]
+    pieces = (covered[at : at + (1 << 20)] for at in range(0, len(covered), 1 << 20))
+    rows = b"".join(hashlib.sha256(piece).digest() for piece in pieces)
+    return [*before, repaired(replace(last, payload=rows))]
 
 
 def splice(data: bytes, operation: Operation) -> bytes:
@@ -166,7 +194,8 @@ def _value(name: str, value: Any) -> Any:
     return bytes.fromhex(value) if name in _BYTES else value
 
 
-def _apply(file: Parsed, operation: Operation) -> None:
+def change(file: Parsed, operation: Operation) -> None:
+    """Make one operation on a file that is taken apart."""
     kind, index = operation["op"], operation.get("index", 0)
     sections = file.sections
     if kind == "section":
@@ -227,13 +256,22 @@ def apply(data: bytes, operations: Iterable[Operation], repair: Sequence[str] = 
     Args:
         data: the file; its directory must be raw.
         operations: applied in order.
-        repair: "planes" gives the block tables of all sections the checksums of what is stored.
+        repair: "planes" gives the block tables of all sections the checksums of what is stored,
+            "digests" those of a digests section at the end that it had before.
     """
     file = parse(data)
     for operation in operations:
-        _apply(file, operation)
+        change(file, operation)
+    return build(file, repair)
+
+
+def build(file: Parsed, repair: Sequence[str] = ()) -> bytes:
+    """Put a file together again."""
+    sections = file.sections
     if "planes" in repair:
-        file.sections = [repaired(s) if s.payload and s.body else s for s in file.sections]
+        sections = [repaired(s) if s.payload and s.body else s for s in sections]
+    if "digests" in repair:
+        sections = digested(sections, file.header)
 
     def listing(directory: bytes) -> bytes:
         for operation in file.directory:
@@ -246,7 +284,7 @@ def apply(data: bytes, operations: Iterable[Operation], repair: Sequence[str] = 
         return end
 
     whole = assemble(
-        *file.sections,
+        *sections,
         header=file.header,
         listing=listing,
         directory=lambda data: _directory(data, file.last),

@@ -1,0 +1,341 @@
+"""Two readers and mutated files: where do they differ?
+
+    python fuzz/differential.py --a CMD --b CMD [--seconds N | --runs N] [--seed S]
+
+Each command is a testee of conformance/PROTOCOL.md, asked with `CMD serve`. Compared are, strictly,
+whether a file is accepted and, where both accept, every image bit for bit and all the rest that
+both answer. Three things are not compared, but counted and shown:
+
+- Classes, where several operations made the file: they may break several rules, and of those that
+  break in one step each class is right (SPEC 14.3). One operation may do so too, by which a
+  difference is a question to the text before it is a fault.
+- The verdict, where an operation changed bytes inside a zstd, deflate, brotli or gzip stream: what
+  else a decoder finds malformed is the library's. Bits are compared where both accept.
+- The verdict, where the reader that accepts says that it does not have what a tensor needs.
+
+Of each bucket - verdicts, classes, what the operations change - the first file is made smaller, and
+saved in fuzz/findings with a sidecar from which a vector is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import random
+import select
+import shlex
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+if not __package__:  # run as a script: the repository comes first, not its folder fuzz
+    sys.path[0] = str(Path(__file__).parent.parent)
+
+from conformance.generator import mutate as m
+from conformance.generator.assemble import DENSE
+from conformance.generator.mutate import Operation
+from conformance.generator.vector import DISPOSITIONS
+from fuzz import seeds, structure
+
+FOLDER = Path(__file__).parent / "findings"
+LIBRARIES = {1, 3, 17, 19}
+"""Ids of codecs whose streams have more ways to be malformed than readers agree on."""
+TIMEOUT = 10.0
+STATUS = 10.0
+Answer = dict[str, Any]
+
+
+class Testee:
+    """A reader in serve mode; it is started again when it dies."""
+
+    def __init__(self, command: str) -> None:
+        """Start it."""
+        self._command = [*shlex.split(command), "serve"]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._asked = 0
+        self.hello = self.ask({"op": "hello", "protocol": 1})
+
+    def ask(self, question: Answer) -> Answer:
+        """Return the answer; of one that does not come, the class tells why."""
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(  # noqa: S603 - the caller's command
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        sent, got = self._process.stdin, self._process.stdout
+        assert sent
+        assert got
+        self._asked += 1
+        try:
+            sent.write(json.dumps({"seq": self._asked, **question}).encode() + b"\n")
+            sent.flush()
+            if not select.select([got], [], [], TIMEOUT)[0]:
+                return self._lost("timeout")
+            answer = json.loads(got.readline())
+        except (OSError, ValueError):
+            return self._lost("crash")
+        if not isinstance(answer, dict) or answer.get("seq") != self._asked:
+            return self._lost("protocol")
+        return answer
+
+    def _lost(self, why: str) -> Answer:
+        self.close()
+        return {"ok": False, "error": {"class": f"({why})"}}
+
+    def close(self) -> None:
+        """End it."""
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+class Outcome(NamedTuple):
+    """How two answers compare."""
+
+    verdicts: tuple[str, str]
+    """"accept", "reject", or in parentheses how a testee was lost."""
+    classes: tuple[str, str]
+    differs: str
+    """In what; empty if in nothing."""
+    counted: bool = False
+    """Whether the difference is only counted."""
+
+
+def verdict(answer: Answer) -> tuple[str, str]:
+    """Return verdict and class of an answer."""
+    if answer.get("ok"):
+        return "accept", ""
+    error = str(answer.get("error", {}).get("class"))
+    return (error if error.startswith("(") else "reject"), error
+
+
+def compare(one: Answer, other: Answer, *, single: bool, library: bool) -> Outcome:
+    """Compare two answers.
+
+    Args:
+        one: of the first reader.
+        other: of the second.
+        single: whether one operation made the file, so that classes are compared.
+        library: whether an operation changed a stream that a library decodes.
+    """
+    (a, why_a), (b, why_b) = verdict(one), verdict(other)
+    verdicts, classes = (a, b), (why_a, why_b)
+    if a != b or a.startswith("("):
+        accepted = (one if a == "accept" else other).get("model", {"tensors": []})
+        declined = any("unsupported" in tensor for tensor in accepted["tensors"])
+        counted = (library or declined) and {a, b} == {"accept", "reject"}
+        return Outcome(verdicts, classes, "verdict", counted)
+    if a == "reject":
+        return Outcome(verdicts, classes, "class" if why_a != why_b else "", not single)
+    return Outcome(verdicts, classes, model(one["model"], other["model"]))
+
+
+def model(one: Answer, other: Answer) -> str:
+    """Return where two models differ, in what both answer."""
+    tensors = [{tensor["name"]: tensor for tensor in said["tensors"]} for said in (one, other)]
+    if [*tensors[0]] != [*tensors[1]]:
+        return "names"
+    for name, tensor in tensors[0].items():
+        where = node(tensor, tensors[1][name])
+        if where:
+            return f"tensor {where}"
+    for key in ("aliases", "metadata", "graphs", "blobs", "root"):
+        if one.get(key) and other.get(key) and not _equal(one[key], other[key]):
+            return key
+    return ""
+
+
+def node(one: Answer, other: Answer) -> str:
+    """Return where two nodes differ; an image that only one has is no difference."""
+    for key in ("kind", "dtype", "shape", "logical"):
+        if key in one and key in other and one[key] != other[key] and None not in (
+            one[key], other[key]):  # fmt: skip
+            return key
+    if one.get("image") and other.get("image") and _digest(one["image"]) != _digest(other["image"]):
+        return "image"
+    parts = one.get("parts", {}), other.get("parts", {})
+    for name in parts[0].keys() & parts[1].keys():
+        where = node(parts[0][name], parts[1][name])
+        if where:
+            return f"{name}.{where}"
+    return ""
+
+
+def _digest(image: str) -> str:
+    if image.startswith("sha256:"):
+        return image
+    return f"sha256:{hashlib.sha256(bytes.fromhex(image)).hexdigest()}"
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Compare JSON values: numbers by their value, but true is not 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(one[k], other[k]) for k in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def in_library(base: bytes, operations: Iterable[Operation]) -> bool:
+    """Return whether operations change what is stored in a leaf with a library's codec."""
+    file = m.parse(base)
+    for operation in operations:
+        sections, index = file.sections, operation.get("index", 0)
+        inside = operation["op"] == "store" or operation.get("field") == "payload"
+        if inside and index < len(sections) and _codecs(sections[index].body) & LIBRARIES:
+            return True
+        m.change(file, operation)
+    return False
+
+
+def _codecs(body: bytes) -> set[int]:
+    found: set[int] = set()
+    with suppress(ValueError, IndexError):
+        for one in m.nodes(body):
+            if one.kind == DENSE:
+                at = one.parameters
+                found |= {*body[at + 4 : at + 4 + body[at + 2]]}
+    return found
+
+
+class Differential:
+    """Asks two readers about the same files."""
+
+    def __init__(self, commands: Sequence[str], seed: str) -> None:
+        """Start them."""
+        self.testees = [Testee(command) for command in commands]
+        self._rng = random.Random(seed)
+        known = {seeds.canonical(data): said["id"] for _, data, said in seeds.vectors()
+                 if said["result"] == "accept" and len(data) <= seeds.LARGEST}  # fmt: skip
+        self._bases = [(said, data) for data, said in known.items()]
+        self._bases += [("", data) for data in seeds.files() if data not in known]
+        self._donors = [data for _, data in self._bases]
+        self.buckets: Counter[tuple[Any, ...]] = Counter()
+        self.counted: Counter[tuple[Any, ...]] = Counter()
+        self.verdicts: Counter[str] = Counter()
+        self.runs = 0
+
+    def step(self) -> Path | None:
+        """Ask about one file; return where it is saved if it opens a bucket."""
+        said, base = self._rng.choice(self._bases)
+        data, operations = structure.mutate(base, self._rng, self._donors)
+        self.runs += 1
+        outcome = self.ask(base, operations, data)
+        self.verdicts[" ".join(outcome.verdicts)] += 1
+        if not outcome.differs:
+            return None
+        found = self.counted if outcome.counted else self.buckets
+        bucket = self._bucket(outcome, operations)
+        found[bucket] += 1
+        if outcome.counted or found[bucket] > 1:
+            return None
+        return self._save(said, base, self._smallest(base, operations, outcome))
+
+    def ask(
+        self, base: bytes, operations: Sequence[Operation], data: bytes | None = None
+    ) -> Outcome:
+        """Ask both about what operations make."""
+        data = structure.build(base, operations) if data is None else data
+        question = {"op": "decode", "data": base64.b64encode(data).decode(), "access": "random",
+                    "limits": {}, "expect": None}  # fmt: skip
+        one, other = (testee.ask(question) for testee in self.testees)
+        library = in_library(base, operations)
+        return compare(one, other, single=len(operations) == 1, library=library)
+
+    @staticmethod
+    def _bucket(outcome: Outcome, operations: Sequence[Operation]) -> tuple[Any, ...]:
+        changed = tuple(sorted({*structure.fields(operations)}))
+        return (*outcome.verdicts, *outcome.classes, outcome.differs, changed)
+
+    def _smallest(
+        self, base: bytes, operations: Sequence[Operation], outcome: Outcome
+    ) -> list[Operation]:
+        """Leave out operations while the readers differ as they do."""
+        kept = [*operations]
+        for at in reversed(range(len(kept))):
+            fewer = kept[:at] + kept[at + 1 :]
+            with suppress(ValueError, IndexError, KeyError):
+                if self.ask(base, fewer)[:3] == outcome[:3]:
+                    kept = fewer
+        return kept
+
+    def _save(self, said: str, base: bytes, operations: Sequence[Operation]) -> Path:
+        """Write the file and a sidecar; who reads it fills in which verdict is right, and why."""
+        data = structure.build(base, operations)
+        outcome = self.ask(base, operations, data)
+        digest = hashlib.sha256(data).hexdigest()
+        error = outcome.classes[0] or outcome.classes[1]
+        sidecar = {
+            "id": f"invalid/fuzz/{digest[:8]}",
+            "sha256": digest,
+            "size": len(data),
+            "result": "reject",
+            "why": f"{outcome.differs}: {outcome.verdicts}, {outcome.classes}",
+            "requirements": [],
+            "profile": "R3",
+            "features": [],
+            "flags": ["under-validation"],
+            "error": error,
+            "disposition": DISPOSITIONS.get(error, "corrupt"),
+            "derived": {"base": said or base.hex(), "operations": [*operations],
+                        "repair": [*structure.REPAIR]},
+        }  # fmt: skip
+        FOLDER.mkdir(exist_ok=True)
+        path = FOLDER / f"differential-{digest[:8]}.nnpk"
+        path.write_bytes(data)
+        path.with_suffix(".json").write_text(json.dumps(sidecar, indent=1) + "\n")
+        return path
+
+    def show(self) -> str:
+        """Return the numbers."""
+        lines = [f"{self.runs:,} files: {dict(self.verdicts)}"]
+        for title, found in (("different", self.buckets), ("counted only", self.counted)):
+            lines.append(f"{title}: {sum(found.values())} in {len(found)} buckets")
+            lines += [f"  {many:6} {' '.join(map(str, bucket))}"
+                      for bucket, many in found.most_common(20)]  # fmt: skip
+        return "\n".join(lines)
+
+    def close(self) -> None:
+        """End both."""
+        for testee in self.testees:
+            testee.close()
+
+
+def main() -> int:
+    """Run."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--a", required=True, help="a testee's command, without serve")
+    parser.add_argument("--b", required=True)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--runs", type=float, default=float("inf"))
+    parser.add_argument("--seed", default="1")
+    options = parser.parse_args()
+    both = Differential((options.a, options.b), options.seed)
+    start = told = time.monotonic()
+    try:
+        while both.runs < options.runs and time.monotonic() - start < options.seconds:
+            found = both.step()
+            if found:
+                sys.stdout.write(f"DIFFER {found}\n")
+            if time.monotonic() - told > STATUS:
+                told = time.monotonic()
+                sys.stdout.write(f"{both.runs / (told - start):.0f}/s {both.show()}\n")
+                sys.stdout.flush()
+    finally:
+        both.close()
+    sys.stdout.write(both.show() + "\n")
+    return int(bool(both.buckets))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
