@@ -26,6 +26,8 @@ _BITMAP: Final = 32
 """Bytes that say which symbols there are."""
 GATHER: Final = 1 << 18
 """Symbols that are held before they are put in their places."""
+FEW: Final = 32
+"""Lanes of all blocks up to which symbols are taken one by one: a pass over so few costs more."""
 WORD: Final = np.dtype("<u2")
 
 
@@ -79,7 +81,8 @@ class LaneCodec(Codec):
         whole = out.shape[1] // self.lanes
         if whole:
             cells = out[:, : whole * self.lanes].reshape(len(out), whole, self.lanes)
-            self.steps(states, words, cells)
+            take = self.one_by_one if len(out) * self.lanes <= FEW else self.steps
+            take(states, words, cells)
         rest = out[:, whole * self.lanes :]
         if rest.size:
             some = states[..., : rest.shape[1]].copy()
@@ -89,6 +92,10 @@ class LaneCodec(Codec):
     @abstractmethod
     def steps(self, states: Array, words: Words, out: Array) -> None:
         """Fill steps of all lanes, uint8 [blocks, steps, lanes], and move the states."""
+
+    @abstractmethod
+    def one_by_one(self, states: Array, words: Words, out: Array) -> None:
+        """Do what `steps` does, a symbol at a time."""
 
 
 class Steps:
@@ -152,6 +159,15 @@ class Words:
         found = np.repeat(self._next - until, counts)
         found += np.arange(len(places))
         return self._words.take(found, mode="clip")
+
+    def rest(self, block: int) -> list[int]:
+        """Return the words that a block has left; `skip` tells how many of them it took."""
+        left: list[int] = self._words[self._next[block] : self._ends[block]].tolist()
+        return left
+
+    def skip(self, block: int, count: int) -> None:
+        """Count words as taken; more than there were are refused by `finish`."""
+        self._next[block] += count
 
     def finish(self) -> None:
         """Check that every block took the words that it has, neither more nor fewer."""

@@ -168,3 +168,21 @@ class _Huffman(LaneCodec):
             np.bitwise_and(found, _LENGTH, found)
             np.subtract(held, found, held)
         steps.finish()
+
+    def one_by_one(self, states: Array, words: Words, out: Array) -> None:
+        slots = self._slots.tolist()
+        for block in range(len(out)):
+            left, taken, cells = words.rest(block), 0, bytearray()
+            bits, held = states[:, block].tolist()
+            for _ in range(out.shape[1]):
+                for lane, (code, size) in enumerate(zip(bits, held, strict=True)):
+                    if size < PRECISION:
+                        word = left[taken] if taken < len(left) else 0
+                        code, size, taken = code << 16 | word, size + 16, taken + 1  # noqa: PLW2901
+                    found = slots[code >> size - PRECISION]
+                    cells.append(found >> 24)
+                    size -= found & 15  # noqa: PLW2901
+                    bits[lane], held[lane] = code & (1 << size) - 1, size
+            words.skip(block, taken)
+            states[:, block] = bits, held
+            out[block] = np.frombuffer(cells, np.uint8).reshape(out.shape[1:])

@@ -176,3 +176,22 @@ class _Rans(LaneCodec):
             np.bitwise_or(small, words.take(places, ends), small)
             x[places] = small
         steps.finish()
+
+    def one_by_one(self, states: Array, words: Words, out: Array) -> None:
+        slots = self._slots.tolist()
+        for block, lanes in enumerate(states):
+            left, taken, cells = words.rest(block), 0, bytearray()
+            now = lanes.tolist()
+            for _ in range(out.shape[1]):
+                for lane, x in enumerate(now):
+                    found = slots[x & SLOTS - 1]
+                    cells.append(found >> 24)
+                    x = ((found >> PRECISION & SLOTS - 1) + 1) * (x >> PRECISION)  # noqa: PLW2901
+                    x += found & SLOTS - 1  # noqa: PLW2901
+                    if x < LEAST:
+                        word = left[taken] if taken < len(left) else 0
+                        x, taken = x << 16 | word, taken + 1  # noqa: PLW2901
+                    now[lane] = x
+            words.skip(block, taken)
+            lanes[:] = now
+            out[block] = np.frombuffer(cells, np.uint8).reshape(out.shape[1:])
