@@ -238,6 +238,8 @@ def _sizes() -> Iterator[Vector]:
          "zero24", 1, "under-validation"),
         ("flag-one", "R-SEC-003", "reserved-nonzero", "Bit 1 of flags is set.", "flags", 2,
          "under-validation"),
+        ("flag-eight", "R-SEC-003", "reserved-nonzero", "Bit 8 of flags is set.", "flags", 256,
+         "under-validation"),
         ("ancillary", "R-SEC-015", "bad-layout", "The directory is ancillary.", "flags", 1,
          "under-validation"),
         ("alignment-two", "R-SEC-006", "bad-layout", "The payload is aligned to 2^2.",

@@ -101,6 +101,13 @@ def lengths() -> Iterator[Vector]:
                 {1: longer.but(override={"length": 32}), 2: same("uint8", (), 1)}),
         profile="R0", flags=["out-of-bounds", "ambiguity"],
     )  # fmt: skip
+    part = same("uint8", (), 1)
+    yield broken(
+        "node/part-longer", "A part states 8 bytes more than it has, which are those of the next.",
+        ["R-NOD-008"], "bad-node", FOREIGN,
+        unknown(127, "float32", (2, 5), b"", {1: part.but(override={"length": 32}), 2: part}),
+        profile="R0", flags=["ambiguity"],
+    )  # fmt: skip
     size = len(FOREIGN_TREE.bytes())
     yield invalid(
         "node/hole-behind-parts", "8 bytes of a node belong to none of its parts.", ["R-NOD-008"],

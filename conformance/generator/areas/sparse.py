@@ -75,6 +75,8 @@ def accepted() -> Iterator[Vector]:
          csr((2, 3), 3, ZERO, of("uint32", [2, 1]), of("uint32", [0, 1, 2]), values)),
         ("counts-7", "Counts of 7 bits and gaps of 3.",
          csr((2, 3), 3, ZERO, of("uint7", [2, 1]), of("uint3", [0, 1, 2]), values)),
+        ("gap-255", "The greatest gap of 8 bits, to which one is added in more than 8.",
+         csr((300,), 300, ZERO, of("uint8", [2]), of("uint8", [1, 255]), of("uint8", [7, 8]))),
         ("fill-nan", "The fill is a signalling NaN, and a negative zero is stored.",
          csr((3,), 3, bytes.fromhex("0100a07f"), of("uint8", [1]), of("uint8", [1]),
              real("float32", "-0"))),
@@ -91,6 +93,11 @@ def accepted() -> Iterator[Vector]:
     for slug, why, tree in cases:
         whole = [([0] * len(tree.shape), tree.shape)]
         yield of_tree(f"csr/{slug}", why, ["R-CSR-008", "R-CSR-004"], tree, *whole)
+    yield of_tree(
+        "csr/gap-65535", "The greatest gap of 16 bits, to which one is added in more than 16.",
+        ["R-CSR-008"], csr((65540,), 65540, ZERO, of("uint32", [2]), of("uint16", [1, 65535]),
+                           of("uint8", [7, 8])), ([65530], [65540]),
+    )  # fmt: skip
     yield blocks()
 
 
