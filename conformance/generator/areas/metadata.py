@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -200,6 +201,29 @@ def vectors() -> Iterator[Vector]:
     for form in ("arrays", "objects"):
         yield _bad(f"33-levels-of-{form}", ["R-JSN-008"], nested(33, form)[0],
                    f"The text nests 33 levels of {form}.")  # fmt: skip
+    strings = (
+        ("behind-backslash", b'"\\\\"', "a string that ends in an escaped backslash"),
+        ("behind-quote", b'"\\\\\\""', "a string that ends in an escaped quote"),
+        ("behind-brackets", b'"]]]]\\"}}"', "a string of closing brackets"),
+    )
+    for slug, string, what in strings:
+        held = json.loads(string)
+        for levels in (31, 32):
+            text = b'{"a":%s,"b":%s}' % (string, b"[" * levels + b"]" * levels)
+            if levels == 32:
+                yield _bad(f"33-levels-{slug}", ["R-JSN-008", "R-JSN-009"], text,
+                           f"33 levels stand behind {what}.")  # fmt: skip
+                continue
+            value: Any = []
+            for _ in range(levels - 1):
+                value = [value]
+            yield valid(f"metadata/32-levels-{slug}", f"32 levels stand behind {what}.",
+                        ["R-JSN-008", "R-JSN-009"], [metadata_of(text, {"a": held, "b": value})],
+                        flags=["over-validation"])  # fmt: skip
+    brackets = "[" * 40 + '"' + "{" * 40
+    yield valid("metadata/brackets-in-string", "80 brackets stand in a string and nest nothing.",
+                ["R-JSN-008"], [metadata_of(json.dumps({"a": brackets}).encode(), {"a": brackets})],
+                flags=["over-validation"])  # fmt: skip
     yield _bad("many-levels", ["R-JSN-009", "R-JSN-008"], nested(20000, "arrays")[0],
                "The text nests 20,000 levels.", "cpu-bomb")  # fmt: skip
     yield _bad("many-levels-open", ["R-JSN-009", "R-JSN-008"], b'{"a":' * 4000,
