@@ -1,7 +1,7 @@
 // Streams (SPEC 9): parameters of a dense node, layout of the payload, blocks.
 
 import { allocate } from "./cells.js";
-import { CODECS, hasSharedTable } from "./codecs/index.js";
+import { CODECS, hasSharedTable, mayHaveSharedTable } from "./codecs/index.js";
 import { crc32 } from "./crc32.js";
 import { need } from "./errors.js";
 import { TRANSFORMS } from "./transforms/index.js";
@@ -31,7 +31,7 @@ export function parseStream(node) {
   const entries = (b.length - fixed) / 8;
   const rest = BigInt(entries) - BigInt(p) * blocks;
   const least = blocks === 0n ? 0 : codecs.filter(hasSharedTable).length;
-  const most = blocks === 0n ? 0 : least + codecs.filter((id) => !CODECS.has(id)).length;
+  const most = blocks === 0n ? 0 : codecs.filter(mayHaveSharedTable).length;
   need(
     rest >= least && rest <= most,
     "bad-node",

@@ -15,3 +15,7 @@ export const CODECS = new Map(
 );
 
 export const hasSharedTable = (id) => id === huffman.id || id === rans.id;
+
+/** R-STR-015: of a codec that this text does not define nobody can tell (SPEC 11.8 has none). */
+export const mayHaveSharedTable = (id) =>
+  hasSharedTable(id) || !(CODECS.has(id) || (id >= 16 && id <= 20));
