@@ -130,7 +130,8 @@ export function bind(section, bound) {
         needBinding(bound, CLASS.codec, id, node.parametersAt + 4);
     }
   });
-  section.unsupported = unknownId(section.tree);
+  // Of a type that is not known, no more than steps 15 to 17 and 20 (R-NOD-019).
+  section.unsupported = section.type > 8 ? `section type ${section.type}` : unknownId(section.tree);
 }
 
 function unknownId(tree) {
