@@ -20,8 +20,9 @@ from typing import Any
 if not __package__:  # run as a script: the repository comes first, not its folder fuzz
     sys.path[0] = str(Path(__file__).parent.parent)
 
+from fuzz.edges import counted
 from fuzz.findings import FOLDER, Found, replay
-from fuzz.session import Session, counted
+from fuzz.session import Session
 from fuzz.targets import TARGETS
 
 SLICE = 0.5
