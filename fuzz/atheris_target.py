@@ -8,8 +8,9 @@ from pathlib import Path
 
 import atheris
 
-if not __package__:  # run as a script: the repository comes first, not its folder fuzz
-    sys.path[0] = str(Path(__file__).parent.parent)
+if not __package__:  # run as a script, with the package that PYTHONPATH or the environment has
+    HERE = Path(__file__).absolute().parent
+    sys.path = [*(path for path in sys.path if Path(path) != HERE), str(HERE.parent)]
 
 with atheris.instrument_imports(include=["nnpack"]):
     from fuzz import oracle

@@ -33,8 +33,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-if not __package__:  # run as a script: the repository comes first, not its folder fuzz
-    sys.path[0] = str(Path(__file__).parent.parent)
+if not __package__:  # run as a script, with the package that PYTHONPATH or the environment has
+    HERE = Path(__file__).absolute().parent
+    sys.path = [*(path for path in sys.path if Path(path) != HERE), str(HERE.parent)]
 
 from conformance.generator import mutate as m
 from conformance.generator.assemble import DENSE

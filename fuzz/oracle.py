@@ -17,7 +17,6 @@ import nnpack
 from fuzz.values import Laid
 from nnpack.container import METADATA
 from nnpack.errors import ERROR_CLASSES, FormatError, LimitError, NnpackError, UnsupportedError
-from nnpack.lanes import LaneCodec
 from nnpack.limits import Limits
 from nnpack.metadata import is_key
 from nnpack.tensor import Tensor
@@ -80,23 +79,6 @@ LIMITS = Budget(directory_bytes=1 << 20, sections=1 << 12, json_bytes=1 << 16,
 """Small, so that no run is long; what the bounds count is what passes them."""
 LIMITS.reset()
 READING: dict[str, Any] = {"limits": LIMITS}
-STEP = 16
-"""Bytes that a step of huffman or rans counts as besides its symbols: with few lanes it takes some
-60e-6 seconds, whatever it decodes (FOUND.md)."""
-
-
-def _count_steps() -> None:
-    """Let steps count as charge."""
-    decode = LaneCodec.decode_steps
-
-    def counted(self: LaneCodec, states: Any, words: Any, out: Any) -> None:
-        LIMITS.charge(STEP * (out.shape[1] // self.lanes))
-        decode(self, states, words, out)
-
-    LaneCodec.decode_steps = counted  # type: ignore[method-assign]
-
-
-_count_steps()
 
 
 def gate(run: Callable[[bytes], None], data: bytes, *, traced: bool = False) -> str:

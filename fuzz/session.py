@@ -120,7 +120,7 @@ class Session:
         """Keep what went a new way; what is valid, or plain bytes, becomes a base."""
         if not self.target.structured or (verdict == "accept" and _is_base(data)):
             self._cases.append(Case(data))
-        elif len(case.operations) < DEEPEST:
+        elif 0 < len(case.operations) < DEEPEST:
             self._cases.append(case)
 
     def _keep_finding(self, case: Case, bad: oracle.Finding) -> None:
