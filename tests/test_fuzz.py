@@ -43,6 +43,15 @@ def test_the_corpus_is_no_finding(name):
     assert "accept" in {gate(target.run, data) for _, data in some}
 
 
+@pytest.mark.parametrize(
+    "path", sorted(seeds.REGRESSIONS.glob("*.bin")), ids=lambda path: path.stem
+)
+def test_what_was_found_stays_fixed(path):
+    said = json.loads(path.with_suffix(".json").read_text())
+    assert said.keys() == {"target", "what", "class"}
+    assert gate(TARGETS[said["target"]].run, path.read_bytes()) == said["class"]
+
+
 def test_what_vectors_say_is_what_the_oracle_finds():
     limited = 0
     for path, data, said in VECTORS[::11]:
