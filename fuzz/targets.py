@@ -77,7 +77,7 @@ def _sections(data: bytes) -> list[tuple[Section, Plugins]]:
         return []  # the container's faults are for other targets
     found, at = [], 16
     plugins = Plugins(*split_plugins(None, None), {})
-    for part in parts:
+    for part in (part for part in parts if not len(part.body) % 8):  # no head is of another length
         with suppress(nnpack.NnpackError):
             name = part.name.decode(errors="replace")
             section = Section(part.type, part.flags, name, part.alignment, at, len(part.payload),
