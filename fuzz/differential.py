@@ -11,7 +11,7 @@ both answer. Three things are not compared, but counted and shown:
   difference is a question to the text before it is a fault.
 - The verdict, where an operation changed bytes inside a zstd, deflate, brotli or gzip stream: what
   else a decoder finds malformed is the library's. Bits are compared where both accept.
-- The verdict, where the reader that accepts says that it does not have what a tensor needs.
+- The verdict, where the reader that accepts says that it does not have what a part of it needs.
 
 Of each bucket - verdicts, classes, what the operations change - the first file is made smaller, and
 saved in fuzz/findings with a sidecar from which a vector is made.
@@ -24,9 +24,7 @@ import base64
 import hashlib
 import json
 import random
-import select
 import shlex
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -35,68 +33,34 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-if not __package__:  # run as a script: the repository comes first, not its folder fuzz
-    sys.path[0] = str(Path(__file__).parent.parent)
+if not __package__:  # run as a script, with the package that PYTHONPATH or the environment has
+    HERE = Path(__file__).absolute().parent
+    sys.path = [*(path for path in sys.path if Path(path) != HERE), str(HERE.parent)]
 
 from conformance.generator import mutate as m
 from conformance.generator.assemble import DENSE
 from conformance.generator.mutate import Operation
 from conformance.generator.vector import DISPOSITIONS
+from conformance.runner.compare import integers, same_image, same_json
+from conformance.runner.testee import Fault, Limits, Serve, resolved
 from fuzz import seeds, structure
 
 FOLDER = Path(__file__).parent / "findings"
 LIBRARIES = {1, 3, 17, 19}
 """Ids of codecs whose streams have more ways to be malformed than readers agree on."""
-TIMEOUT = 10.0
+SECONDS = 10.0
+LIMITS = {"tensor": 1 << 20, "request": 1 << 22}
+"""Policy limits, so that no answer depends on the memory that happens to be free."""
 STATUS = 10.0
 Answer = dict[str, Any]
 
 
-class Testee:
-    """A reader in serve mode; it is started again when it dies."""
-
-    def __init__(self, command: str) -> None:
-        """Start it."""
-        self._command = [*shlex.split(command), "serve"]
-        self._process: subprocess.Popen[bytes] | None = None
-        self._asked = 0
-        self.hello = self.ask({"op": "hello", "protocol": 1})
-
-    def ask(self, question: Answer) -> Answer:
-        """Return the answer; of one that does not come, the class tells why."""
-        if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(  # noqa: S603 - the caller's command
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-        sent, got = self._process.stdin, self._process.stdout
-        assert sent
-        assert got
-        self._asked += 1
-        try:
-            sent.write(json.dumps({"seq": self._asked, **question}).encode() + b"\n")
-            sent.flush()
-            if not select.select([got], [], [], TIMEOUT)[0]:
-                return self._lost("timeout")
-            answer = json.loads(got.readline())
-        except (OSError, ValueError):
-            return self._lost("crash")
-        if not isinstance(answer, dict) or answer.get("seq") != self._asked:
-            return self._lost("protocol")
-        return answer
-
-    def _lost(self, why: str) -> Answer:
-        self.close()
-        return {"ok": False, "error": {"class": f"({why})"}}
-
-    def close(self) -> None:
-        """End it."""
-        if self._process:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+def asked(testee: Serve, question: Answer) -> Answer:
+    """Return the answer; of one that does not come, the class tells why, in parentheses."""
+    try:
+        return testee.ask(question, SECONDS)
+    except Fault as bad:
+        return {"ok": False, "error": {"class": f"({bad.status})"}}
 
 
 class Outcome(NamedTuple):
@@ -131,13 +95,18 @@ def compare(one: Answer, other: Answer, *, single: bool, library: bool) -> Outco
     (a, why_a), (b, why_b) = verdict(one), verdict(other)
     verdicts, classes = (a, b), (why_a, why_b)
     if a != b or a.startswith("("):
-        accepted = (one if a == "accept" else other).get("model", {"tensors": []})
-        declined = any("unsupported" in tensor for tensor in accepted["tensors"])
-        counted = (library or declined) and {a, b} == {"accept", "reject"}
+        counted = {a, b} == {"accept", "reject"} and (library or declined(one) or declined(other))
         return Outcome(verdicts, classes, "verdict", counted)
     if a == "reject":
         return Outcome(verdicts, classes, "class" if why_a != why_b else "", not single)
     return Outcome(verdicts, classes, model(one["model"], other["model"]))
+
+
+def declined(answer: Answer) -> bool:
+    """Return whether a reader accepts a file, but not without saying what it cannot decode."""
+    said = answer.get("model", {"tensors": []})
+    blobs = said.get("blobs") or {}
+    return None in blobs.values() or any("unsupported" in one for one in said["tensors"])
 
 
 def model(one: Answer, other: Answer) -> str:
@@ -149,41 +118,30 @@ def model(one: Answer, other: Answer) -> str:
         where = node(tensor, tensors[1][name])
         if where:
             return f"tensor {where}"
-    for key in ("aliases", "metadata", "graphs", "blobs", "root"):
-        if one.get(key) and other.get(key) and not _equal(one[key], other[key]):
+    for key in ("aliases", "metadata", "root"):
+        if one.get(key) and other.get(key) and not same_json(one[key], other[key]):
+            return key
+    for key, same in (("graphs", same_json), ("blobs", same_image)):
+        mine, yours = one.get(key) or {}, other.get(key) or {}
+        shared = mine.keys() & yours.keys()  # without its codec a reader has none
+        if not all(same(mine[name], yours[name]) for name in shared if mine[name] and yours[name]):
             return key
     return ""
 
 
 def node(one: Answer, other: Answer) -> str:
-    """Return where two nodes differ; an image that only one has is no difference."""
+    """Return where two nodes differ; what only one has is no difference."""
     for key in ("kind", "dtype", "shape", "logical"):
-        if key in one and key in other and one[key] != other[key] and None not in (
-            one[key], other[key]):  # fmt: skip
+        if one.get(key) and other.get(key) and integers(one[key]) != integers(other[key]):
             return key
-    if one.get("image") and other.get("image") and _digest(one["image"]) != _digest(other["image"]):
+    if one.get("image") and other.get("image") and not same_image(one["image"], other["image"]):
         return "image"
-    parts = one.get("parts", {}), other.get("parts", {})
+    parts = one.get("parts") or {}, other.get("parts") or {}
     for name in parts[0].keys() & parts[1].keys():
         where = node(parts[0][name], parts[1][name])
         if where:
             return f"{name}.{where}"
     return ""
-
-
-def _digest(image: str) -> str:
-    if image.startswith("sha256:"):
-        return image
-    return f"sha256:{hashlib.sha256(bytes.fromhex(image)).hexdigest()}"
-
-
-def _equal(one: Any, other: Any) -> bool:
-    """Compare JSON values: numbers by their value, but true is not 1."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_equal(one[k], other[k]) for k in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def in_library(base: bytes, operations: Iterable[Operation]) -> bool:
@@ -213,7 +171,8 @@ class Differential:
 
     def __init__(self, commands: Sequence[str], seed: str) -> None:
         """Start them."""
-        self.testees = [Testee(command) for command in commands]
+        self.testees = [Serve(resolved(shlex.split(command)), Limits(SECONDS, 0))
+                        for command in commands]  # fmt: skip
         self._rng = random.Random(seed)
         known = {seeds.canonical(data): said["id"] for _, data, said in seeds.vectors()
                  if said["result"] == "accept" and len(data) <= seeds.LARGEST}  # fmt: skip
@@ -239,7 +198,7 @@ class Differential:
         found[bucket] += 1
         if outcome.counted or found[bucket] > 1:
             return None
-        return self._save(said, base, self._smallest(base, operations, outcome))
+        return self._save(said, base, self._smallest(base, operations, outcome), outcome)
 
     def ask(
         self, base: bytes, operations: Sequence[Operation], data: bytes | None = None
@@ -247,8 +206,8 @@ class Differential:
         """Ask both about what operations make."""
         data = structure.build(base, operations) if data is None else data
         question = {"op": "decode", "data": base64.b64encode(data).decode(), "access": "random",
-                    "limits": {}, "expect": None}  # fmt: skip
-        one, other = (testee.ask(question) for testee in self.testees)
+                    "limits": LIMITS, "expect": None}  # fmt: skip
+        one, other = (asked(testee, question) for testee in self.testees)
         library = in_library(base, operations)
         return compare(one, other, single=len(operations) == 1, library=library)
 
@@ -265,14 +224,14 @@ class Differential:
         for at in reversed(range(len(kept))):
             fewer = kept[:at] + kept[at + 1 :]
             with suppress(ValueError, IndexError, KeyError):
-                if self.ask(base, fewer)[:3] == outcome[:3]:
+                if self.ask(base, fewer) == outcome:
                     kept = fewer
         return kept
 
-    def _save(self, said: str, base: bytes, operations: Sequence[Operation]) -> Path:
+    @staticmethod
+    def _save(said: str, base: bytes, operations: Sequence[Operation], outcome: Outcome) -> Path:
         """Write the file and a sidecar; who reads it fills in which verdict is right, and why."""
         data = structure.build(base, operations)
-        outcome = self.ask(base, operations, data)
         digest = hashlib.sha256(data).hexdigest()
         error = outcome.classes[0] or outcome.classes[1]
         sidecar = {

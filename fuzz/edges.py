@@ -12,7 +12,8 @@ import importlib.util
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -23,11 +24,14 @@ PERIOD, OFTEN = 256, 50
 """A jump that took one side so often in a period of so many runs is not watched in the rest of it:
 its other side is found a little later, and hot loops cost nothing."""
 HERE = str(Path(importlib.util.find_spec("nnpack").origin or "").parent)  # type: ignore[union-attr]
+TOOL = 4
+"""No debugger, coverage or profiler has this id."""
 Edge = tuple[CodeType, int, int]
 
 
-def measure() -> Monitored | Traced:
-    """Return what counts edges here."""
+@cache
+def counted() -> Edges:
+    """Return the counter of this process, which all targets share."""
     return Monitored() if hasattr(sys, "monitoring") else Traced()
 
 
@@ -58,6 +62,14 @@ class Edges:
         self.reached: set[Edge] = set()
         self._known = 0, 0
 
+    def watch(self, number: int) -> AbstractContextManager[None]:
+        """Count in the run of this number."""
+        raise NotImplementedError
+
+    def new(self) -> int:
+        """Return how many edges were new since the last time."""
+        raise NotImplementedError
+
     def each(self, code: CodeType) -> int:
         """Return how many edges a function has."""
         raise NotImplementedError
@@ -71,7 +83,7 @@ class Edges:
 
 
 class Monitored(Edges):
-    """Edges by `sys.monitoring`; it has to be stopped."""
+    """Edges by `sys.monitoring`."""
 
     unit = "edges"
 
@@ -83,20 +95,15 @@ class Monitored(Edges):
         self._new = 0
         monitoring = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
         self._monitoring, events = monitoring, monitoring.events
-        monitoring.use_tool_id(monitoring.COVERAGE_ID, "nnpack-fuzz")
-        monitoring.register_callback(monitoring.COVERAGE_ID, events.PY_START, self._enter)
+        monitoring.use_tool_id(TOOL, "nnpack-fuzz")
+        monitoring.register_callback(TOOL, events.PY_START, self._enter)
         mask = events.PY_START
         ways = [n for n in ("BRANCH_LEFT", "BRANCH_RIGHT") if hasattr(events, n)] or ["BRANCH"]
         for way in ways:
             call = self._branch if way == "BRANCH" else self._side
-            monitoring.register_callback(monitoring.COVERAGE_ID, getattr(events, way), call)
+            monitoring.register_callback(TOOL, getattr(events, way), call)
             mask |= getattr(events, way)
-        monitoring.set_events(monitoring.COVERAGE_ID, mask)
-
-    def stop(self) -> None:
-        """Count no more."""
-        self._monitoring.set_events(self._monitoring.COVERAGE_ID, 0)
-        self._monitoring.free_tool_id(self._monitoring.COVERAGE_ID)
+        monitoring.set_events(TOOL, mask)
 
     @contextmanager
     def watch(self, number: int) -> Iterator[None]:
@@ -151,20 +158,18 @@ class Traced(Edges):
         super().__init__()
         self._counted = 0
 
-    def stop(self) -> None:
-        """Nothing is watched between runs."""
-
     @contextmanager
     def watch(self, number: int) -> Iterator[None]:
         """Count in one run, if it is one of the sample."""
         if number % SAMPLE:
             yield
             return
+        before = sys.gettrace()
         sys.settrace(self._call)
         try:
             yield
         finally:
-            sys.settrace(None)
+            sys.settrace(before)
 
     def new(self) -> int:
         """Return how many steps were new since the last time."""

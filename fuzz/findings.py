@@ -43,6 +43,7 @@ class Found:
         base: what operations were done on.
         operations: in order.
         data: the input that they make.
+        fatal: whether the process died of it.
     """
 
     target: str
@@ -52,6 +53,7 @@ class Found:
     base: bytes
     operations: Sequence[Operation]
     data: bytes
+    fatal: bool = False
 
     @classmethod
     def of(
@@ -73,8 +75,10 @@ class Found:
         raw = noted.read_bytes()
         length, size = struct.unpack_from("<HI", raw)
         name, data = raw[6 : 6 + length].decode(), raw[6 + length : 6 + length + size]
-        what = "stuck: no sign of life" if status is None else f"crash: exit status {status}"
-        return cls(name, f"{name} {what}", what, "", data, [], data)
+        what = {None: "stuck: no sign of life", 1: "the driver itself failed"}.get(
+            status, f"crash: exit status {status}"
+        )
+        return cls(name, f"{name} {what}", what, "", data, [], data, fatal=True)
 
     @property
     def path(self) -> Path:

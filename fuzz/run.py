@@ -17,11 +17,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-if not __package__:  # run as a script: the repository comes first, not its folder fuzz
-    sys.path[0] = str(Path(__file__).parent.parent)
+if not __package__:  # run as a script, with the package that PYTHONPATH or the environment has
+    HERE = Path(__file__).absolute().parent
+    sys.path = [*(path for path in sys.path if Path(path) != HERE), str(HERE.parent)]
 
+from fuzz.edges import counted
 from fuzz.findings import FOLDER, Found, replay
-from fuzz.session import Session, counted
+from fuzz.session import Session
 from fuzz.targets import TARGETS
 
 SLICE = 0.5
@@ -32,35 +34,72 @@ STUCK = 120.0
 """Seconds of silence after which a process is taken to hang inside a library, and is killed."""
 MEMORY = 6 << 30
 """Address space of a process: what asks for more gets a MemoryError, which is a finding."""
+LIVES = 20
+"""Times that a process is started again."""
 NOW = 1 << 20
 """Bytes of the map in which a process notes what it runs, for whoever survives it."""
 
 
-def work(options: argparse.Namespace, job: int, to: Connection, noted: str) -> None:
+def work(options: argparse.Namespace, seed: str, to: Connection, noted: Path) -> None:
     """Fuzz, in a process of its own."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    with Path(noted).open("r+b") as file, mmap.mmap(file.fileno(), NOW) as now:
+    with noted.open("r+b") as file, mmap.mmap(file.fileno(), NOW) as now:
 
         def note(name: str, data: bytes) -> None:
             head = struct.pack("<HI", len(name), len(data)) + name.encode()
             now[: len(head)] = head
             now[len(head) : len(head) + len(data)] = data[: NOW - len(head)]
 
-        seed = f"{options.seed}/{job}"
         sessions = [Session(name, TARGETS[name], seed, note) for name in options.target]
-        end = time.monotonic() + options.seconds
         told = 0.0
-        while any(not one.runs >= options.runs for one in sessions) and time.monotonic() < end:
+        while time.monotonic() < options.end and any(one.runs < options.runs for one in sessions):
             for one in sessions:
-                stop = min(time.monotonic() + SLICE * one.target.share, end)
-                one.work(stop, options.runs)
+                one.work(min(time.monotonic() + SLICE * one.target.share, options.end),
+                         options.runs)  # fmt: skip
                 for found in one.take():
                     to.send(found)
             if time.monotonic() - told > STATUS:
                 told = time.monotonic()
-                to.send((job, counted().summary(), [one.status() for one in sessions]))
-        to.send((job, counted().summary(), [one.status() for one in sessions]))
+                to.send((counted().summary(), [one.status() for one in sessions]))
+        to.send((counted().summary(), [one.status() for one in sessions]))
         to.send(None)
+
+
+class Job:
+    """A process that fuzzes, and what it was doing last."""
+
+    def __init__(self, options: argparse.Namespace, number: int, life: int = 0) -> None:
+        """Start it."""
+        self.number, self._options, self._life = number, options, life
+        self._noted = FOLDER / f".now-{number}"
+        self._noted.write_bytes(bytes(NOW))
+        self._pipe, there = multiprocessing.Pipe(duplex=False)
+        seed = f"{options.seed}/{number}/{life}"
+        self._process = multiprocessing.get_context("spawn").Process(
+            target=work, args=(options, seed, there, self._noted)
+        )
+        self._process.start()
+        there.close()
+        self._heard = time.monotonic()
+
+    def hear(self, seconds: float) -> Any:
+        """Return a message, None at the end, () if there is none; a death is a finding."""
+        if self._pipe.poll(seconds):
+            self._heard = time.monotonic()
+            try:
+                return self._pipe.recv()
+            except EOFError:
+                self._process.join()
+                return Found.of_death(self._noted, self._process.exitcode)
+        if time.monotonic() - self._heard > STUCK:
+            self._process.kill()
+            self._process.join()
+            return Found.of_death(self._noted, None)
+        return ()
+
+    def again(self) -> Job | None:
+        """Return one in its place, with another seed, unless it died too often."""
+        return Job(self._options, self.number, self._life + 1) if self._life < LIVES else None
 
 
 def say(line: str) -> None:
@@ -81,48 +120,28 @@ def show(job: int, reached: str, rows: list[dict[str, Any]]) -> None:
 
 
 def fuzz(options: argparse.Namespace) -> int:
-    """Start processes, hear what they find, and notice when one dies."""
+    """Start processes, hear what they find, and start those again that die of it."""
     FOLDER.mkdir(exist_ok=True)
+    options.end = time.monotonic() + options.seconds
     found: dict[str, Found] = {}
-    jobs = {}
-    for job in range(options.jobs):
-        jobs[job] = _start(options, job)
+    jobs = [Job(options, number) for number in range(options.jobs)]
     while jobs:
-        for job, (process, here, noted, heard) in [*jobs.items()]:
-            try:
-                message = here.recv() if here.poll(1.0 / len(jobs)) else ()
-            except EOFError:
-                process.join()
-                message = Found.of_death(noted, process.exitcode)
-            if message == () and time.monotonic() - heard > STUCK:
-                process.kill()
-                process.join()
-                message = Found.of_death(noted, None)
-            if message is None:
-                process.join()
-                del jobs[job]
-            elif isinstance(message, Found):
+        for job in [*jobs]:
+            message = job.hear(1.0 / len(jobs))
+            if isinstance(message, Found):
                 if message.signature not in found:
                     found[message.signature] = message
                     say(f"FOUND {message.save()}")
-                if not process.is_alive():
-                    del jobs[job]
+                if message.fatal:
+                    next_one = job.again()
+                    jobs = [one for one in jobs if one is not job]
+                    jobs += [next_one] if next_one else []
+            elif message is None:
+                jobs.remove(job)
             elif message:
-                show(*message)
-                jobs[job] = process, here, noted, time.monotonic()
+                show(job.number, *message)
     say(f"{len(found)} findings" + "".join(f"\n  {one.command()}" for one in found.values()))
     return int(bool(found))
-
-
-def _start(options: argparse.Namespace, job: int) -> tuple[Any, Connection, Path, float]:
-    noted = FOLDER / f".now-{job}"
-    noted.write_bytes(bytes(NOW))
-    here, there = multiprocessing.Pipe(duplex=False)
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=work, args=(options, job, there, str(noted)))
-    process.start()
-    there.close()
-    return process, here, noted, time.monotonic()
 
 
 def main() -> int:

@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from conformance.generator.mutate import Operation
-from fuzz import edges, oracle, seeds
+from fuzz import oracle, seeds
+from fuzz.edges import counted
 from fuzz.findings import Found, signature
 from fuzz.structure import build
 from fuzz.targets import Target
@@ -24,15 +25,6 @@ FRESH = 0.3
 LAST = 50
 LONGEST = 1 << 14
 """Bytes of an input that is kept."""
-
-_EDGES: list[edges.Monitored | edges.Traced] = []
-
-
-def counted() -> edges.Monitored | edges.Traced:
-    """Return the counter of this process, which all targets share."""
-    if not _EDGES:
-        _EDGES.append(edges.measure())
-    return _EDGES[0]
 
 
 class Case(NamedTuple):
@@ -48,13 +40,14 @@ class Case(NamedTuple):
 
 def corpus(target: Target) -> Iterator[tuple[str, bytes]]:
     """Yield what a target is replayed with: vectors, if it reads files, regressions and seeds."""
-    if target.structured:
-        for name, data, _ in seeds.vectors():
+    known: set[bytes] = set()
+    found = [(name, data) for name, data, _ in seeds.vectors()] if target.structured else []
+    found += [(path.name, path.read_bytes()) for path in sorted(seeds.REGRESSIONS.glob("*.bin"))]
+    found += [(f"seed {number}", data) for number, data in enumerate(target.seeds())]
+    for name, data in found:
+        if data not in known:
+            known.add(data)
             yield name, data
-    for path in sorted(seeds.REGRESSIONS.glob("*.bin")):
-        yield path.name, path.read_bytes()
-    for number, data in enumerate(target.seeds()):
-        yield f"seed {number}", data
 
 
 class Session:
@@ -127,7 +120,7 @@ class Session:
         """Keep what went a new way; what is valid, or plain bytes, becomes a base."""
         if not self.target.structured or (verdict == "accept" and _is_base(data)):
             self._cases.append(Case(data))
-        elif len(case.operations) < DEEPEST:
+        elif 0 < len(case.operations) < DEEPEST:
             self._cases.append(case)
 
     def _keep_finding(self, case: Case, bad: oracle.Finding) -> None:

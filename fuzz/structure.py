@@ -214,9 +214,10 @@ def _entry(file: Parsed, rng: random.Random, _: Sequence[bytes]) -> list[Operati
 
 
 def _entries(section: a.Section) -> list[tuple[int, int]]:
-    with suppress(ValueError, IndexError, RecursionError):
+    with suppress(ValueError, IndexError, RecursionError, struct.error):
         found = m.entries(section.body, section.alignment)
-        if found and found[-1][0] + 8 <= len(section.body):
+        ends = [position + struct.unpack_from("<I", section.body, at)[0] for at, position in found]
+        if found and ends[-1] <= len(section.payload):
             return found
     raise _DoesNotFitError
 
@@ -250,9 +251,7 @@ def _text(file: Parsed, rng: random.Random, donors: Sequence[bytes]) -> list[Ope
     kinds = {a.GRAPH, a.METADATA, a.BLOB}
     index = _index(file, rng, lambda section: section.type in kinds)
     new, _ = BYTES.mutate(file.sections[index].payload, rng, donors)
-    values = (("payload", new), ("body", a.byte_leaf(new)))
-    return [{"op": "section", "index": index, "field": name, "value": value.hex()}
-            for name, value in values]  # fmt: skip
+    return [{"op": "text", "index": index, "value": new.hex()}]
 
 
 def _part(file: Parsed, rng: random.Random, donors: Sequence[bytes]) -> list[Operation]:

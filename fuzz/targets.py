@@ -77,7 +77,7 @@ def _sections(data: bytes) -> list[tuple[Section, Plugins]]:
         return []  # the container's faults are for other targets
     found, at = [], 16
     plugins = Plugins(*split_plugins(None, None), {})
-    for part in parts:
+    for part in (part for part in parts if not len(part.body) % 8):  # no head is of another length
         with suppress(nnpack.NnpackError):
             name = part.name.decode(errors="replace")
             section = Section(part.type, part.flags, name, part.alignment, at, len(part.payload),
@@ -206,9 +206,10 @@ def rescue(data: bytes) -> None:
 
 
 def shown(data: bytes) -> None:
-    """Explain a file: rows are in order and inside it."""
+    """Explain a file: the bytes that rows tell of are inside it."""
     for row in explain(data, limits=LIMITS):
-        if not row.decoded and not 0 <= row.offset <= row.offset + row.size <= len(data):
+        outside = not 0 <= row.offset <= row.offset + row.size <= len(data)
+        if outside and row.size and not row.decoded:
             raise Finding("disagreement", f"{row} is outside {len(data)} bytes")
 
 

@@ -18,6 +18,9 @@ WHOLE = FILES | {f"spec-{name}": example(name) for name in EXAMPLES}
 SMALL = a.assemble(a.floats("w", 1, 2), a.alias(b"tied", b"w"), a.text(a.METADATA, b"", b'{"a":1}'))
 
 
+LONG = a.assemble(a.tensor("w", a.node(a.CONCAT, a.FLOAT32, (), bytes(8), plen=8 + (1 << 20))))
+
+
 def wrong(data, **options):
     return [row.value for row in explain(data, **options) if row.field == FAULT]
 
@@ -159,10 +162,12 @@ def test_where_the_chain_breaks_the_next_head_is_found():
         (a.assemble(a.tensor(b"\xff", a.dense(a.FLOAT32, (1,), bytes(4)), bytes(4))), "not UTF-8"),
         (a.assemble(a.tensor("w", a.node(a.CONCAT, a.FLOAT32, (), bytes(8), count=3))), "over the end"),
         (a.assemble(a.tensor("w", a.node(a.DENSE, a.FLOAT32, (1,), rank=99))), "a rank above 32"),
+        (LONG, "parameters run over the end by 1048576 bytes"),
     ],
 )  # fmt: skip
 def test_what_is_said_about_broken_files(data, what):
     assert any(what in text for text in wrong(data)), wrong(data)
+    assert all(row.size >= 0 and row.offset + row.size <= len(data) for row in explain(data))
 
 
 def test_nesting_is_bounded():

@@ -147,6 +147,8 @@ def stored(section: Section, operation: Operation) -> Section:
     entry, _ = entries(section.body)[changed]
     struct.pack_into("<I", body, entry, len(pieces[changed]))
     for (_, position), piece in zip(entries(body, section.alignment), pieces, strict=True):
+        if position > len(section.payload) + (1 << 20):
+            raise ValueError(f"an entry stands at {position}, far behind the payload")
         payload += bytes(position - len(payload)) + piece
     return replace(section, body=bytes(body), payload=bytes(payload))
 

@@ -1,0 +1,337 @@
+"""The fuzz targets on all that is known, a short run, and that the oracle finds planted faults."""
+
+import json
+import random
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nnpack
+from fuzz import dictionary, differential, oracle, seeds, structure
+from fuzz.differential import compare, in_library
+from fuzz.edges import counted
+from fuzz.oracle import Finding, gate
+from fuzz.session import Session, corpus
+from fuzz.targets import TARGETS
+from nnpack.codecs.deflate import Deflate
+from nnpack.reader import Reader
+
+ROOT = Path(__file__).parent.parent
+FILES = seeds.files()
+VECTORS = [*seeds.vectors()]
+RUNS = {name: 25 if target.share > 2 else 60 for name, target in TARGETS.items()}
+RUNS |= {"codec-huffman": 20, "codec-rans": 20}
+CLASSES = {"container": 5, "tree": 4, "stream": 4, "reader": 4, "graph": 1, "metadata": 1}
+"""Classes that so few runs reach at least."""
+
+
+def nothing(*_):
+    """Take a note of nothing."""
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_corpus_is_no_finding(name):
+    """The driver replays all of it; here are some of it, and every regression."""
+    target = TARGETS[name]
+    known = [*corpus(target)]
+    some = known if len(known) < 100 else known[zlib.crc32(name.encode()) % 29 :: 29]
+    some += [(case, data) for case, data in known if case.endswith(".bin")]
+    assert "accept" in {gate(target.run, data) for _, data in some}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(seeds.REGRESSIONS.glob("*.bin")), ids=lambda path: path.stem
+)
+def test_what_was_found_stays_fixed(path):
+    said = json.loads(path.with_suffix(".json").read_text())
+    assert said.keys() == {"target", "what", "class"}
+    assert gate(TARGETS[said["target"]].run, path.read_bytes()) == said["class"]
+
+
+def test_what_vectors_say_is_what_the_oracle_finds():
+    limited = 0
+    for path, data, said in VECTORS[::11]:
+        verdict = gate(TARGETS["reader"].run, data)
+        limited += verdict == "limit-exceeded"
+        if verdict != "limit-exceeded" and "limits" not in said and "expect" not in said:
+            assert (verdict == "accept") == (said["result"] == "accept"), path
+    assert limited < 10
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_short_run_finds_nothing_and_reaches_much(name):
+    target = TARGETS[name]
+    rng, verdicts = random.Random(7), set()
+    for _ in range(RUNS[name]):
+        data, _ = target.mutate(rng.choice(target.seeds()), rng, target.seeds())
+        verdicts.add(gate(target.run, data))
+    assert len(verdicts - {"accept"}) >= CLASSES.get(name, 0), verdicts
+
+
+def test_traced_runs_hold_the_bound_too():
+    for data in FILES[:12]:
+        gate(TARGETS["reader"].run, data, traced=True)
+
+
+def test_operations_are_replayed_from_their_json():
+    rng = random.Random(3)
+    for base in FILES:
+        data, operations = structure.mutate(base, rng, FILES)
+        more, all_of_them = structure.mutate(base, rng, FILES, before=operations)
+        for made, by in ((data, operations), (more, all_of_them)):
+            assert structure.build(base, json.loads(json.dumps(by))) == made
+
+
+def test_most_mutations_of_a_file_get_past_its_checksums():
+    rng, classes = random.Random(5), []
+    for _ in range(300):
+        data, _ = structure.mutate(rng.choice(FILES), rng, FILES)
+        try:
+            oracle.check(data)
+        except nnpack.NnpackError as bad:
+            classes.append(bad.error_class)
+    assert classes.count("bad-checksum") < len(classes) / 5
+    assert len({*classes}) >= 12
+
+
+def test_a_file_is_put_together_as_it_was():
+    for data in FILES:
+        assert structure.canonical(data) == data
+
+
+class Planted(Deflate):
+    """A codec with a fault."""
+
+    def __init__(self, fault):
+        self.fault = fault
+
+    def decode(self, data, size):
+        return self.fault(data, size)
+
+
+def out_of_range(data, _):
+    return [*data][len(data)]
+
+
+def greedy(_, size):
+    np.zeros(64 << 20, np.uint8)
+    return bytes(size)
+
+
+def endless(_data, _size):
+    while True:
+        pass
+
+
+def slow(_, size):
+    for _ in range(1 << 21):
+        pass
+    return bytes(size)
+
+
+PLANE = b"\x40\0\0\0abc"
+"""What a codec's target takes: 64 bytes, no table, three bytes that decode to them."""
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [(out_of_range, "exception"), (greedy, "memory"), (endless, "hang"), (slow, "time"),
+     (lambda _, size: bytes(size + 1), "disagreement")],
+)  # fmt: skip
+def test_the_oracle_finds_planted_faults(fault, kind, monkeypatch):
+    from fuzz.targets import codec
+
+    monkeypatch.setattr(oracle, "HANG", 1.0)
+    monkeypatch.setattr(oracle, "SECONDS", 0.02)
+    if kind == "memory":
+        monkeypatch.setattr(oracle, "RESIDENT", 1 << 50)  # that tracing alone has to tell
+    with pytest.raises(Finding) as found:
+        gate(codec(Planted(fault)), PLANE, traced=kind == "memory")
+    assert found.value.kind == kind
+
+
+def test_the_oracle_sees_memory_without_tracing():
+    def grab(_):
+        np.ones(200 << 20, np.uint8)
+
+    with pytest.raises(Finding, match="memory"):
+        gate(grab, b"")
+
+
+def test_the_oracle_knows_classes_and_places():
+    for bad, kind in ((nnpack.FormatError("bad-luck", ""), "class"),
+                      (nnpack.FormatError("bad-node", "", offset=9), "offset")):  # fmt: skip
+
+        def refuse(_, bad=bad):
+            raise bad
+
+        with pytest.raises(Finding) as found:
+            gate(refuse, b"12345678")
+        assert found.value.kind == kind
+
+
+def test_the_oracle_finds_readers_that_disagree(monkeypatch):
+    data = next(data for _, data, said in VECTORS if said["id"] == "valid/start/float32")
+    assert gate(TARGETS["reader"].run, data) == "accept"
+    flipped = structure.build(data, [{"op": "splice", "index": 0, "field": "payload", "at": 0,
+                                      "old": "00", "new": "01"}])  # fmt: skip
+    monkeypatch.setattr(oracle, "read_sequential", lambda _: oracle.read_random(flipped))
+    with pytest.raises(Finding, match="disagreement: 'w' of two readers"):
+        gate(TARGETS["reader"].run, data)
+    monkeypatch.undo()
+    monkeypatch.setattr(Reader, "compared", lambda _, section: section)
+    bad = structure.build(data, [{"op": "inline", "index": 0, "field": "zero15", "value": 1}])
+    assert gate(TARGETS["reader"].run, bad) == "mismatch"  # this one reader may be lax, if ...
+    monkeypatch.setattr("nnpack.verify._Verification._sections", lambda *_: None)
+    with pytest.raises(Finding, match="verify and stream"):
+        gate(TARGETS["reader"].run, bad)
+
+
+def test_a_session_keeps_what_goes_new_ways_and_makes_findings_small(monkeypatch):
+    noted = []
+    one = Session("container", TARGETS["container"], "seed", lambda *now: noted.append(now))
+    one._waiting = one._waiting[:3]
+    one.work(float("inf"), 40)
+    assert one.status()["runs"] == 40 == len(noted)
+    assert one.status()["kept"] > 0
+    assert not one.take()
+
+    def touchy(data):
+        if data[8:10] != b"\x01\0":
+            raise IndexError
+
+    planted = Session("tree", TARGETS["tree"].__class__(touchy, seeds.files, structure.mutate, structured=True),
+                      "seed", nothing)  # fmt: skip
+    planted._waiting.clear()
+    planted.work(float("inf"), 600)
+    (found, *others) = planted.take()
+    assert not others
+    assert len(found.operations) == 1
+    assert found.operations[0]["op"] in {"header", "file"}
+    assert structure.build(found.base, found.operations) == found.data
+    assert "IndexError" in found.trace
+
+
+def test_edges_are_counted():
+    found = counted()
+    with found.watch(0):
+        nnpack.open(FILES[0]).close()
+        oracle.check(FILES[0])
+    assert len(found.reached) > 100
+    assert found.summary().endswith(found.unit)
+
+
+def test_the_dictionary_is_what_its_tool_writes():
+    assert dictionary.PATH.read_text() == dictionary.text()
+
+
+def run(*arguments):
+    return subprocess.run(  # noqa: S603 - this interpreter
+        [sys.executable, ROOT / "fuzz" / "run.py", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_the_driver_runs_and_replays(tmp_path):
+    done = run("--target", "codec-lz4", "--target", "metadata", "--runs", "100")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 findings" in done.stdout
+    assert "100 runs" in done.stdout
+    file = tmp_path / "input"
+    file.write_bytes(b'{"a": 01}')
+    done = run("--target", "metadata", "--replay", file)
+    assert (done.returncode, done.stdout) == (0, "metadata: bad-json\n")
+
+
+# Two readers (differential.py).
+
+ACCEPT = {"ok": True, "model": {"tensors": [{"name": "w", "dtype": "uint8", "image": "00"}]}}
+
+
+def reject(error):
+    return {"ok": False, "error": {"class": error}}
+
+
+def outcome(one, other, *, single=True, library=False):
+    found = compare(one, other, single=single, library=library)
+    return found.differs, found.counted
+
+
+def test_verdicts_and_images_are_compared_strictly():
+    other = {"ok": True, "model": {"tensors": [{"name": "w", "dtype": "uint8", "image": "01"}]}}
+    assert outcome(ACCEPT, ACCEPT) == ("", False)
+    assert outcome(ACCEPT, other) == ("tensor image", False)
+    assert outcome(ACCEPT, reject("bad-node")) == ("verdict", False)
+    assert outcome(ACCEPT, reject("(crash)"), library=True) == ("verdict", False)
+
+
+def test_classes_are_compared_where_one_operation_was_made():
+    assert outcome(reject("bad-node"), reject("bad-node")) == ("", False)
+    assert outcome(reject("bad-node"), reject("bad-text")) == ("class", False)
+    assert outcome(reject("bad-node"), reject("bad-text"), single=False) == ("class", True)
+
+
+def test_what_libraries_find_malformed_is_only_counted():
+    assert outcome(ACCEPT, reject("bad-stream"), library=True) == ("verdict", True)
+    unsupported = {"ok": True, "model": {"tensors": [{"name": "w", "unsupported": "lzw"}]}}
+    assert outcome(unsupported, reject("bad-stream")) == ("verdict", True)
+    coded = next(data for _, data, said in VECTORS if said["id"].startswith("valid/zstd/"))
+    change = {"op": "store", "index": 0, "entry": 0, "at": 0, "old": "", "new": "00"}
+    assert in_library(structure.canonical(coded), [change])
+    plain = next(data for _, data, said in VECTORS if said["id"] == "valid/start/float32")
+    assert not in_library(plain, [change])
+
+
+STUB = """
+import base64, json, sys
+import nnpack
+from nnpack.verify import verify
+
+for line in sys.stdin:
+    asked = json.loads(line)
+    answer = {"seq": asked["seq"], "ok": True, "protocol": 1}
+    if asked["op"] == "decode":
+        data = base64.b64decode(asked["data"])
+        try:
+            faults = verify(data).faults
+        except nnpack.NnpackError as bad:
+            faults = [bad]
+        classes = [bad.error_class for bad in faults if bad.error_class != sys.argv[1]]
+        answer["model"] = {"tensors": []}
+        if classes:
+            answer |= {"ok": False, "error": {"class": classes[0]}}
+    print(json.dumps(answer), flush=True)
+"""
+"""A testee that has no images, and does not see one class of faults."""
+
+
+def test_two_testees_are_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(differential, "FOLDER", tmp_path)
+    stub = tmp_path / "stub.py"
+    stub.write_text(STUB)
+    commands = [f"{sys.executable} {stub} {blind}" for blind in ("none", "bad-layout")]
+    both = differential.Differential(commands, "1")
+    try:
+        found = [path for _ in range(150) if (path := both.step())]
+    finally:
+        both.close()
+    assert both.runs == 150
+    assert found
+    assert {bucket[2] for bucket in both.buckets if bucket[4] == "verdict"} == {"bad-layout"}
+    sidecar = json.loads(found[0].with_suffix(".json").read_text())
+    vectors = {said["id"]: data for _, data, said in VECTORS}
+    base, operations = sidecar["derived"]["base"], sidecar["derived"]["operations"]
+    data = structure.canonical(vectors[base]) if base in vectors else bytes.fromhex(base)
+    assert structure.build(data, operations) == found[0].read_bytes()
+    same = differential.Differential([commands[0]] * 2, "1")
+    try:
+        assert not any(same.step() for _ in range(60))
+    finally:
+        same.close()
