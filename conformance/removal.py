@@ -23,7 +23,7 @@ import signal
 import sys
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any, NamedTuple
@@ -111,7 +111,14 @@ class Behind(ast.NodeTransformer):
 
     def visit_Raise(self, node: ast.Raise) -> Any:
         """Put a raise behind a switch."""
-        made = node.exc
+        return self._behind(node, node.exc)
+
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        """Put the yield of an error behind a switch."""
+        made = node.value
+        return self._behind(node, made.value) if isinstance(made, ast.Yield) else node
+
+    def _behind(self, node: ast.stmt, made: ast.expr | None) -> ast.stmt:
         if not isinstance(made, ast.Call) or ast.unparse(made.func) not in RAISED:
             return node
         return ast.copy_location(ast.If(self._on(self._check(node)), [node], []), node)
@@ -177,7 +184,78 @@ class Question(NamedTuple):
     """A vector and a way to read it."""
 
     id: str
+    way: str
     asked: Json
+
+
+class Reading:
+    """The ways that a caller has to read a file; each has to refuse by itself."""
+
+    def __init__(self, shim: ModuleType) -> None:
+        """Read with the package that a shim has loaded."""
+        self.answer, self.limits_of = shim.answer, shim.limits_of
+        self.open, self.check, self.error = shim.nnpack.open, shim.verify, shim.nnpack.NnpackError
+
+    def everything(self, question: Json) -> Json:
+        """Answer as a testee by random access."""
+        return self._testee({**question, "access": "random"})
+
+    def in_order(self, question: Json) -> Json:
+        """Answer as a testee by sequential access, whose class is free (R-RDR-018)."""
+        said = self._testee({**question, "access": "sequential"})
+        return {**said, "class": "any"} if "class" in said else said
+
+    def _testee(self, question: Json) -> Json:
+        said = self.answer(question)
+        if said["ok"]:
+            return {"model": said["model"]}
+        return {"class": said["error"]["class"], "released": said["released"]}
+
+    def together(self, question: Json) -> Json:
+        """Load all tensors at once."""
+        with self._opened(question) as reader:
+            return {name: array.tobytes() for name, array in reader.load().items()}
+
+    def arrays(self, question: Json) -> Json:
+        """Read one tensor after the other."""
+        with self._opened(question) as reader:
+            return {name: self._tried(lambda t=t: t.read().tobytes()) for name, t in reader.items()}
+
+    def values(self, question: Json) -> Json:
+        """Take the typed value of each tensor."""
+        with self._opened(question) as reader:
+            return {name: self._tried(lambda t=t: repr(t.value())) for name, t in reader.items()}
+
+    def verified(self, question: Json) -> Json:
+        """Look for all faults, in files too that do not open."""
+        expect, limits = question.get("expect"), self.limits_of(question)
+        found = self.check(question["path"], limits=limits, expect=expect)
+        return {"faults": [bad.error_class for bad in (*found.faults, *found.unchecked)]}
+
+    def _opened(self, question: Json) -> Any:
+        expect, limits = question.get("expect"), self.limits_of(question)
+        return self.open(question["path"], limits=limits, expect=expect, threads=1)
+
+    def _tried(self, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except self.error as bad:
+            return bad.error_class
+
+    def ask(self, question: Question) -> Json:
+        """Return what the reader says, less what no vector compares."""
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        try:
+            return getattr(self, question.way)(question.asked)  # type: ignore[no-any-return]
+        except self.error as bad:
+            return {"class": bad.error_class}
+        except (Exception, RecursionError) as bad:  # noqa: BLE001 - a crash is an answer here
+            return {"crash": type(bad).__name__}
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+WAYS = ("everything", "in_order", "together", "arrays", "values", "verified")
 
 
 def questions() -> list[Question]:
@@ -189,46 +267,30 @@ def questions() -> list[Question]:
             continue
         said = {"op": "decode", "path": str(path.with_suffix(".nnpk"))}
         said |= {key: sidecar[key] for key in ("limits", "expect") if key in sidecar}
-        found.append(Question(sidecar["id"], {**said, "access": "random"}))
-        if "expect" not in sidecar:
-            found.append(Question(sidecar["id"], {**said, "access": "sequential"}))
+        ways = [way for way in WAYS if way != "in_order" or "expect" not in sidecar]
+        found += [Question(sidecar["id"], way, said) for way in ways]
     return found
 
 
-def ask(answer: Any, question: Question) -> Json:
-    """Return what the reader says, less what no vector compares."""
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    try:
-        said = answer(dict(question.asked))
-    except (Exception, RecursionError) as bad:  # noqa: BLE001 - a crash is an answer here
-        return {"crash": type(bad).__name__}
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    if said["ok"]:
-        return {"model": said["model"]}
-    in_order = question.asked["access"] == "sequential"
-    return {"class": "any" if in_order else said["error"]["class"], "released": said["released"]}
-
-
-def shim() -> Any:
-    """Return the function that answers for the package, whose checks have switches."""
+def reading() -> Reading:
+    """Return the package's reader, whose checks have switches."""
     sys.meta_path.insert(0, Finder())
     spec = importlib.util.spec_from_file_location("shim", HERE / "shims" / "nnpack_reader.py")
     if spec is None or spec.loader is None:
         raise SystemExit("shims/nnpack_reader.py is not there")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.answer
+    shim = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(shim)
+    return Reading(shim)
 
 
-def survivors(answer: Any, only: str) -> Iterator[tuple[Check, str]]:
+def survivors(reader: Reading, only: str) -> Iterator[tuple[Check, str]]:
     """Yield the checks that no vector needs, and why."""
-    right: dict[Question, Json] = {}
-    refused: defaultdict[int, list[int]] = defaultdict(list)
     asked = questions()
+    right: list[Json] = []
+    refused: defaultdict[int, list[int]] = defaultdict(list)
     for index, question in enumerate(asked):
         SWITCHES.fired.clear()
-        right[index] = ask(answer, question)  # type: ignore[index]
+        right.append(reader.ask(question))
         for number in SWITCHES.fired:
             refused[number].append(index)
     every = [*enumerate(SWITCHES.checks)]
@@ -238,7 +300,7 @@ def survivors(answer: Any, only: str) -> Iterator[tuple[Check, str]]:
         SWITCHES.off = number
         if not refused[number]:
             yield check, "no vector comes here"
-        elif all(ask(answer, asked[i]) == right[i] for i in refused[number]):  # type: ignore[index]
+        elif all(reader.ask(asked[i]) == right[i] for i in refused[number]):
             yield check, f"{len(refused[number])} answers stay: {asked[refused[number][0]].id}"
         SWITCHES.off = -1
 
@@ -255,10 +317,10 @@ def main() -> int:
     signal.signal(signal.SIGALRM, _stop)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     reasons = tomllib.loads(REASONS.read_text("utf-8")) if REASONS.is_file() else {}
-    answer = shim()
+    reader = reading()
     alive: list[str] = []
     new = 0
-    for check, why in survivors(answer, options.only):
+    for check, why in survivors(reader, options.only):
         alive.append(check.key)
         reason = reasons.get(check.key, {}).get("reason")
         new += reason is None
