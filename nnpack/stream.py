@@ -108,10 +108,10 @@ class StreamHead:
             raise error("bad-value", f"blocks of 2^{log2} cells in {planes} planes", offset=offset)
         codecs = tuple(data[_HEAD.size : _HEAD.size + planes])
         blocks = (cells + (1 << log2) - 1) >> log2
-        entries, rest = divmod(len(data) - fixed, ENTRY)
+        entries = (len(data) - fixed) // ENTRY
         shared = entries - blocks * planes
         tables, unknown = (sum(c in TABLED for c in codecs), sum(c not in CODECS for c in codecs))
-        if rest or not (tables <= shared <= tables + unknown if cells else shared == 0):
+        if not (tables <= shared <= tables + unknown if cells else shared == 0):
             raise error(
                 "bad-node",
                 f"a block table of {len(data) - fixed} bytes for {blocks} "
