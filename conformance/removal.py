@@ -6,7 +6,8 @@ The package nnpack is loaded with every `raise` of an error of the format behind
 a condition joins several with `or`, each of them. A first pass over all vectors, by random and by
 sequential access, notes which checks refuse which vectors; then each check is switched off in turn,
 and the vectors that it refused are read again. If all answers stay the same, the check survives: no
-vector proves that a reader needs it. Survivors have a reason in `removal.toml`, or this fails.
+vector proves that a reader needs it. Survivors stand in `removal.toml`, in groups with a reason
+each, or this fails.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Check(NamedTuple):
     """A place that can refuse a file."""
 
     module: str
+    function: str
     line: int
     text: str
     """The condition, or the raise that has none of its own."""
@@ -55,7 +57,10 @@ class Check(NamedTuple):
     @property
     def key(self) -> str:
         """What `removal.toml` calls it: lines move, conditions stay."""
-        return f"{self.module}: {self.text}"
+        return f"{self.module}.{self.function}: {self.text}"
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line} {self.key}"
 
 
 class Switches:
@@ -88,7 +93,14 @@ class Behind(ast.NodeTransformer):
 
     def __init__(self, module: str) -> None:
         """Work on a module."""
-        self.module = module
+        self.module, self.function = module, ""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
+        """Note where checks stand."""
+        outer, self.function = self.function, node.name
+        self.generic_visit(node)
+        self.function = outer
+        return node
 
     def visit_If(self, node: ast.If) -> Any:
         """Take each condition of an `or` that leads to nothing but a raise for a check."""
@@ -113,6 +125,14 @@ class Behind(ast.NodeTransformer):
         """Put a raise behind a switch."""
         return self._behind(node, node.exc)
 
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> Any:
+        """Let what a library raises through where its translation is off."""
+        self.generic_visit(node)
+        last = node.body[-1]
+        if isinstance(last, ast.If) and _is_switch(last.test):
+            last.orelse = [ast.copy_location(ast.Raise(), last)]
+        return node
+
     def visit_Expr(self, node: ast.Expr) -> Any:
         """Put the yield of an error behind a switch."""
         made = node.value
@@ -124,7 +144,7 @@ class Behind(ast.NodeTransformer):
         return ast.copy_location(ast.If(self._on(self._check(node)), [node], []), node)
 
     def _check(self, node: ast.expr | ast.stmt) -> Check:
-        return Check(self.module, node.lineno, ast.unparse(node).splitlines()[0])
+        return Check(self.module, self.function, node.lineno, ast.unparse(node).splitlines()[0])
 
     def _on(self, check: Check) -> ast.expr:
         number = ast.Constant(SWITCHES.add(check))
@@ -283,26 +303,54 @@ def reading() -> Reading:
     return Reading(shim)
 
 
-def survivors(reader: Reading, only: str) -> Iterator[tuple[Check, str]]:
-    """Yield the checks that no vector needs, and why."""
-    asked = questions()
+class Survivor(NamedTuple):
+    """A check that no vector needs."""
+
+    check: Check
+    reached: list[str]
+    """Vectors that it refuses; without it others do, or another check."""
+
+
+def survivors(
+    ask: Callable[[Question], Json], asked: Sequence[Question], only: str = "*"
+) -> Iterator[Survivor]:
+    """Yield the checks of some modules without which all answers stay what they are."""
     right: list[Json] = []
     refused: defaultdict[int, list[int]] = defaultdict(list)
     for index, question in enumerate(asked):
         SWITCHES.fired.clear()
-        right.append(reader.ask(question))
+        right.append(ask(question))
         for number in SWITCHES.fired:
             refused[number].append(index)
-    every = [*enumerate(SWITCHES.checks)]
-    for number, check in every:
+    for number, check in enumerate([*SWITCHES.checks]):
         if not fnmatch.fnmatch(check.module, only):
             continue
         SWITCHES.off = number
-        if not refused[number]:
-            yield check, "no vector comes here"
-        elif all(reader.ask(asked[i]) == right[i] for i in refused[number]):
-            yield check, f"{len(refused[number])} answers stay: {asked[refused[number][0]].id}"
+        if all(ask(asked[index]) == right[index] for index in refused[number]):
+            yield Survivor(check, [asked[index].id for index in refused[number]])
         SWITCHES.off = -1
+
+
+def faults(alive: Sequence[Survivor], groups: Json) -> Iterator[str]:
+    """Yield what is wrong with the survivors, or with what `removal.toml` says of them."""
+    grouped = {key: name for name, group in groups.items() for key in group["checks"]}
+    keys = {survivor.check.key for survivor in alive}
+    for survivor in alive:
+        check, reached = survivor
+        name = grouped.get(check.key)
+        many = f"{len(reached)} answers stay what they are, that to {reached[0]}" if reached else ""
+        if name is None:
+            yield f"survives without a reason: {check} ({many or 'no vector comes here'})"
+        elif reached and not groups[name]["reached"]:
+            yield f"[{name}] says that no vector comes here: {check} ({many})"
+    yield from (
+        f"no survivor, take it out of [{grouped[key]}]: {key}" for key in grouped.keys() - keys
+    )
+    yield from (f"[{name}] has no reason" for name, group in groups.items() if not group["reason"])
+    if len(keys) < len(alive):
+        yield "two survivors have one name"
+    if len(grouped) < sum(len(group["checks"]) for group in groups.values()):
+        yield "a check stands in two groups"
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
@@ -312,24 +360,22 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 def main() -> int:
     """Run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="*", help="modules, as a glob")
+    parser.add_argument("--only", default="*", help="modules, as a glob; no reason is looked at")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, _stop)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    reasons = tomllib.loads(REASONS.read_text("utf-8")) if REASONS.is_file() else {}
     reader = reading()
-    alive: list[str] = []
-    new = 0
-    for check, why in survivors(reader, options.only):
-        alive.append(check.key)
-        reason = reasons.get(check.key, {}).get("reason")
-        new += reason is None
-        sys.stdout.write(f"{check.module}:{check.line}: {check.text}\n    {reason or why}\n")
-    stale = [key for key in reasons if key not in alive] if options.only == "*" else []
-    sys.stdout.writelines(f"no survivor, take it out of removal.toml: {key}\n" for key in stale)
+    alive = [*survivors(reader.ask, questions(), options.only)]
+    groups = tomllib.loads(REASONS.read_text("utf-8")) if options.only == "*" else {}
+    found = [*faults(alive, groups)]
+    sys.stdout.writelines(f"{fault}\n" for fault in found)
+    for name, group in groups.items():
+        sys.stdout.write(f"[{name}] {len(group['checks'])}: {group['reason']}\n")
     many = len(SWITCHES.checks)
-    sys.stdout.write(f"{many} checks, {many - len(alive)} proved, {new} survive without a reason\n")
-    return bool(new or stale)
+    sys.stdout.write(
+        f"{many} checks, {many - len(alive)} proved, {len(alive)} survive, {len(found)} faults\n"
+    )
+    return bool(found)
 
 
 if __name__ == "__main__":

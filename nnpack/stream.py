@@ -429,7 +429,7 @@ def _plane(codec: Codec, stored: memoryview, size: int, number: int, scratch: Sc
     """Return a plane, as it is stored or in scratch memory."""
     if len(stored) == size:
         return np.frombuffer(stored, np.uint8) if size else np.empty(0, np.uint8)
-    if len(stored) > size or codec.id == RAW or not len(stored):
+    if len(stored) > size or codec.id == RAW:
         raise error("mismatch", f"a plane of {size} bytes stored in {len(stored)}")
     plane = scratch.take(f"plane {number}", size)
     codec.decode_into(stored, plane.data)

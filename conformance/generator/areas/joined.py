@@ -97,6 +97,8 @@ def refused() -> Iterator[Vector]:
          having(tree, **{"3": same("uint8", (2, 2, 1), 9)}), "ambiguity"),
         ("dtype", "A part is int8 in a concat of uint8.", ["R-CAT-003"], "bad-dtype",
          within(tree, "3", dtype_id=0x28), "silent-wrong-value"),
+        ("dtype-of-node", "The parts are uint8 in a concat of int8.", ["R-CAT-003"], "bad-dtype",
+         tree.but(dtype_id=0x28), "silent-wrong-value"),
         ("no-parts", "A concat of nothing.", ["R-CAT-002"], "bad-node",
          without(tree, "1", "2", "3").but(shape=(2, 0)), "under-validation"),
         ("roles-gap", "The roles are 1, 2 and 4.", ["R-CAT-002"], "bad-node",
