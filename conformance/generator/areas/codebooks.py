@@ -87,7 +87,7 @@ def accepted() -> Iterator[Vector]:
          ["R-RDR-004"],
          codebook((3,), of("float32", [0x7FA00001, 1 << 31, 0xFF800001], (1, 3)),
                   of("uint2", [1, 0, 2]))),
-        ("packed-table", "Entries of 3 bits.", ["R-DTY-001"],
+        ("packed-table", "Entries of 3 bits.", ["R-DTY-004"],
          codebook((5,), of("int3", [-4, 3, -1], (1, 3)), of("uint2", [2, 1, 0, 0, 2]))),
         ("constants", "Table and indices are constants.", ["R-CBK-010"],
          codebook((2, 2), same("float16", (1, 1, 4), 0x3C00), same("uint2", (2, 2), 3))),

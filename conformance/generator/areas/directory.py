@@ -207,9 +207,9 @@ def _sizes() -> Iterator[Vector]:
         yield found(slug, "R-DIR-001", "mismatch", why, [count], flag=flag)
     for size in (0, 4):
         short = a.byte_leaf(bytes(size))
-        yield found(f"{size}-bytes", "R-DIR-001", "mismatch", f"The directory has {size} bytes, "
-                    "and its count takes 8.", [o.last("body", short), o.last("payload", bytes(size))],
-                    FLOAT32)  # fmt: skip
+        yield found(f"{size}-bytes", "R-DIR-001", "mismatch",
+                    f"The directory has {size} bytes, and its count takes 8.",
+                    [o.last("body", short), o.last("payload", bytes(size))], FLOAT32)  # fmt: skip
     names = 8 + 27 * 6
     for slug, id, error, why, operations in (
         ("byte-behind", "R-DIR-011", "mismatch", "A zero byte follows the bodies.",

@@ -43,7 +43,7 @@ def accepted() -> Iterator[Vector]:
         ("middle-axis", "Parts along the middle of three axes.", ["R-CAT-001", "R-CAT-004"],
          concat(1, of("uint8", range(4), (2, 1, 2)), of("uint8", range(8, 16), (2, 2, 2)))),
         ("packed", "Parts of 3, 1 and 4 cells of 3 bits: none begins at a byte of the whole.",
-         ["R-CAT-005", "R-DTY-001"], concat(0, *packed)),
+         ["R-CAT-005", "R-DTY-004"], concat(0, *packed)),
         ("empty-part", "A part without elements.", ["R-CAT-005"],
          concat(0, of("uint8", [1]), of("uint8", [], (0,)), of("uint8", [2]))),
         ("empty", "Parts without elements, of a dimension in common.", ["R-CAT-004"],
