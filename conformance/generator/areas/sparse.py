@@ -151,7 +151,8 @@ def refused_contents() -> Iterator[Vector]:
     )
     for slug, why, counts, gaps in cases:
         wrong = having(tree, counts=of("uint8", counts), gaps=of("uint8", gaps))
-        yield broken(f"csr/{slug}", why, ["R-CSR-008"], "bad-index", MATRIX, wrong,
+        rules = ["R-CSR-008", "R-CSR-009"] if slug == "counts-high-first" else ["R-CSR-008"]
+        yield broken(f"csr/{slug}", why, rules, "bad-index", MATRIX, wrong,
                      flags=["out-of-bounds"])  # fmt: skip
     wide = csr((4, 5), 5, ZERO, of("uint32", [0, 3, 1, 0]), of("uint32", [0, 1, 1, 4]),
                of("uint8", [10, 0, 30, 40]))  # fmt: skip
