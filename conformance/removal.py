@@ -6,7 +6,8 @@ The package nnpack is loaded with every `raise` of an error of the format behind
 a condition joins several with `or`, each of them. A first pass over all vectors, by random and by
 sequential access, notes which checks refuse which vectors; then each check is switched off in turn,
 and the vectors that it refused are read again. If all answers stay the same, the check survives: no
-vector proves that a reader needs it. Survivors have a reason in `removal.toml`, or this fails.
+vector proves that a reader needs it. Survivors stand in `removal.toml`, in groups with a reason
+each, or this fails.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import signal
 import sys
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any, NamedTuple
@@ -48,6 +49,7 @@ class Check(NamedTuple):
     """A place that can refuse a file."""
 
     module: str
+    function: str
     line: int
     text: str
     """The condition, or the raise that has none of its own."""
@@ -55,7 +57,10 @@ class Check(NamedTuple):
     @property
     def key(self) -> str:
         """What `removal.toml` calls it: lines move, conditions stay."""
-        return f"{self.module}: {self.text}"
+        return f"{self.module}.{self.function}: {self.text}"
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line} {self.key}"
 
 
 class Switches:
@@ -88,7 +93,14 @@ class Behind(ast.NodeTransformer):
 
     def __init__(self, module: str) -> None:
         """Work on a module."""
-        self.module = module
+        self.module, self.function = module, ""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
+        """Note where checks stand."""
+        outer, self.function = self.function, node.name
+        self.generic_visit(node)
+        self.function = outer
+        return node
 
     def visit_If(self, node: ast.If) -> Any:
         """Take each condition of an `or` that leads to nothing but a raise for a check."""
@@ -111,13 +123,28 @@ class Behind(ast.NodeTransformer):
 
     def visit_Raise(self, node: ast.Raise) -> Any:
         """Put a raise behind a switch."""
-        made = node.exc
+        return self._behind(node, node.exc)
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> Any:
+        """Let what a library raises through where its translation is off."""
+        self.generic_visit(node)
+        last = node.body[-1]
+        if isinstance(last, ast.If) and _is_switch(last.test):
+            last.orelse = [ast.copy_location(ast.Raise(), last)]
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        """Put the yield of an error behind a switch."""
+        made = node.value
+        return self._behind(node, made.value) if isinstance(made, ast.Yield) else node
+
+    def _behind(self, node: ast.stmt, made: ast.expr | None) -> ast.stmt:
         if not isinstance(made, ast.Call) or ast.unparse(made.func) not in RAISED:
             return node
         return ast.copy_location(ast.If(self._on(self._check(node)), [node], []), node)
 
     def _check(self, node: ast.expr | ast.stmt) -> Check:
-        return Check(self.module, node.lineno, ast.unparse(node).splitlines()[0])
+        return Check(self.module, self.function, node.lineno, ast.unparse(node).splitlines()[0])
 
     def _on(self, check: Check) -> ast.expr:
         number = ast.Constant(SWITCHES.add(check))
@@ -177,7 +204,78 @@ class Question(NamedTuple):
     """A vector and a way to read it."""
 
     id: str
+    way: str
     asked: Json
+
+
+class Reading:
+    """The ways that a caller has to read a file; each has to refuse by itself."""
+
+    def __init__(self, shim: ModuleType) -> None:
+        """Read with the package that a shim has loaded."""
+        self.answer, self.limits_of = shim.answer, shim.limits_of
+        self.open, self.check, self.error = shim.nnpack.open, shim.verify, shim.nnpack.NnpackError
+
+    def everything(self, question: Json) -> Json:
+        """Answer as a testee by random access."""
+        return self._testee({**question, "access": "random"})
+
+    def in_order(self, question: Json) -> Json:
+        """Answer as a testee by sequential access, whose class is free (R-RDR-018)."""
+        said = self._testee({**question, "access": "sequential"})
+        return {**said, "class": "any"} if "class" in said else said
+
+    def _testee(self, question: Json) -> Json:
+        said = self.answer(question)
+        if said["ok"]:
+            return {"model": said["model"]}
+        return {"class": said["error"]["class"], "released": said["released"]}
+
+    def together(self, question: Json) -> Json:
+        """Load all tensors at once."""
+        with self._opened(question) as reader:
+            return {name: array.tobytes() for name, array in reader.load().items()}
+
+    def arrays(self, question: Json) -> Json:
+        """Read one tensor after the other."""
+        with self._opened(question) as reader:
+            return {name: self._tried(lambda t=t: t.read().tobytes()) for name, t in reader.items()}
+
+    def values(self, question: Json) -> Json:
+        """Take the typed value of each tensor."""
+        with self._opened(question) as reader:
+            return {name: self._tried(lambda t=t: repr(t.value())) for name, t in reader.items()}
+
+    def verified(self, question: Json) -> Json:
+        """Look for all faults, in files too that do not open."""
+        expect, limits = question.get("expect"), self.limits_of(question)
+        found = self.check(question["path"], limits=limits, expect=expect)
+        return {"faults": [bad.error_class for bad in (*found.faults, *found.unchecked)]}
+
+    def _opened(self, question: Json) -> Any:
+        expect, limits = question.get("expect"), self.limits_of(question)
+        return self.open(question["path"], limits=limits, expect=expect, threads=1)
+
+    def _tried(self, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except self.error as bad:
+            return bad.error_class
+
+    def ask(self, question: Question) -> Json:
+        """Return what the reader says, less what no vector compares."""
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        try:
+            return getattr(self, question.way)(question.asked)  # type: ignore[no-any-return]
+        except self.error as bad:
+            return {"class": bad.error_class}
+        except (Exception, RecursionError) as bad:  # noqa: BLE001 - a crash is an answer here
+            return {"crash": type(bad).__name__}
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+WAYS = ("everything", "in_order", "together", "arrays", "values", "verified")
 
 
 def questions() -> list[Question]:
@@ -189,58 +287,70 @@ def questions() -> list[Question]:
             continue
         said = {"op": "decode", "path": str(path.with_suffix(".nnpk"))}
         said |= {key: sidecar[key] for key in ("limits", "expect") if key in sidecar}
-        found.append(Question(sidecar["id"], {**said, "access": "random"}))
-        if "expect" not in sidecar:
-            found.append(Question(sidecar["id"], {**said, "access": "sequential"}))
+        ways = [way for way in WAYS if way != "in_order" or "expect" not in sidecar]
+        found += [Question(sidecar["id"], way, said) for way in ways]
     return found
 
 
-def ask(answer: Any, question: Question) -> Json:
-    """Return what the reader says, less what no vector compares."""
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    try:
-        said = answer(dict(question.asked))
-    except (Exception, RecursionError) as bad:  # noqa: BLE001 - a crash is an answer here
-        return {"crash": type(bad).__name__}
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    if said["ok"]:
-        return {"model": said["model"]}
-    in_order = question.asked["access"] == "sequential"
-    return {"class": "any" if in_order else said["error"]["class"], "released": said["released"]}
-
-
-def shim() -> Any:
-    """Return the function that answers for the package, whose checks have switches."""
+def reading() -> Reading:
+    """Return the package's reader, whose checks have switches."""
     sys.meta_path.insert(0, Finder())
     spec = importlib.util.spec_from_file_location("shim", HERE / "shims" / "nnpack_reader.py")
     if spec is None or spec.loader is None:
         raise SystemExit("shims/nnpack_reader.py is not there")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.answer
+    shim = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(shim)
+    return Reading(shim)
 
 
-def survivors(answer: Any, only: str) -> Iterator[tuple[Check, str]]:
-    """Yield the checks that no vector needs, and why."""
-    right: dict[Question, Json] = {}
+class Survivor(NamedTuple):
+    """A check that no vector needs."""
+
+    check: Check
+    reached: list[str]
+    """Vectors that it refuses; without it others do, or another check."""
+
+
+def survivors(
+    ask: Callable[[Question], Json], asked: Sequence[Question], only: str = "*"
+) -> Iterator[Survivor]:
+    """Yield the checks of some modules without which all answers stay what they are."""
+    right: list[Json] = []
     refused: defaultdict[int, list[int]] = defaultdict(list)
-    asked = questions()
     for index, question in enumerate(asked):
         SWITCHES.fired.clear()
-        right[index] = ask(answer, question)  # type: ignore[index]
+        right.append(ask(question))
         for number in SWITCHES.fired:
             refused[number].append(index)
-    every = [*enumerate(SWITCHES.checks)]
-    for number, check in every:
+    for number, check in enumerate([*SWITCHES.checks]):
         if not fnmatch.fnmatch(check.module, only):
             continue
         SWITCHES.off = number
-        if not refused[number]:
-            yield check, "no vector comes here"
-        elif all(ask(answer, asked[i]) == right[i] for i in refused[number]):  # type: ignore[index]
-            yield check, f"{len(refused[number])} answers stay: {asked[refused[number][0]].id}"
+        if all(ask(asked[index]) == right[index] for index in refused[number]):
+            yield Survivor(check, [asked[index].id for index in refused[number]])
         SWITCHES.off = -1
+
+
+def faults(alive: Sequence[Survivor], groups: Json) -> Iterator[str]:
+    """Yield what is wrong with the survivors, or with what `removal.toml` says of them."""
+    grouped = {key: name for name, group in groups.items() for key in group["checks"]}
+    keys = {survivor.check.key for survivor in alive}
+    for survivor in alive:
+        check, reached = survivor
+        name = grouped.get(check.key)
+        many = f"{len(reached)} answers stay what they are, that to {reached[0]}" if reached else ""
+        if name is None:
+            yield f"survives without a reason: {check} ({many or 'no vector comes here'})"
+        elif reached and not groups[name]["reached"]:
+            yield f"[{name}] says that no vector comes here: {check} ({many})"
+    yield from (
+        f"no survivor, take it out of [{grouped[key]}]: {key}" for key in grouped.keys() - keys
+    )
+    yield from (f"[{name}] has no reason" for name, group in groups.items() if not group["reason"])
+    if len(keys) < len(alive):
+        yield "two survivors have one name"
+    if len(grouped) < sum(len(group["checks"]) for group in groups.values()):
+        yield "a check stands in two groups"
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
@@ -250,24 +360,22 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 def main() -> int:
     """Run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="*", help="modules, as a glob")
+    parser.add_argument("--only", default="*", help="modules, as a glob; no reason is looked at")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, _stop)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    reasons = tomllib.loads(REASONS.read_text("utf-8")) if REASONS.is_file() else {}
-    answer = shim()
-    alive: list[str] = []
-    new = 0
-    for check, why in survivors(answer, options.only):
-        alive.append(check.key)
-        reason = reasons.get(check.key, {}).get("reason")
-        new += reason is None
-        sys.stdout.write(f"{check.module}:{check.line}: {check.text}\n    {reason or why}\n")
-    stale = [key for key in reasons if key not in alive] if options.only == "*" else []
-    sys.stdout.writelines(f"no survivor, take it out of removal.toml: {key}\n" for key in stale)
+    reader = reading()
+    alive = [*survivors(reader.ask, questions(), options.only)]
+    groups = tomllib.loads(REASONS.read_text("utf-8")) if options.only == "*" else {}
+    found = [*faults(alive, groups)]
+    sys.stdout.writelines(f"{fault}\n" for fault in found)
+    for name, group in groups.items():
+        sys.stdout.write(f"[{name}] {len(group['checks'])}: {group['reason']}\n")
     many = len(SWITCHES.checks)
-    sys.stdout.write(f"{many} checks, {many - len(alive)} proved, {new} survive without a reason\n")
-    return bool(new or stale)
+    sys.stdout.write(
+        f"{many} checks, {many - len(alive)} proved, {len(alive)} survive, {len(found)} faults\n"
+    )
+    return bool(found)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,11 @@ class Codec(ABC):
 
     @abstractmethod
     def decode(self, data: memoryview, size: int) -> bytes | memoryview:
-        """Return exactly `size` bytes, or raise `FormatError` for a stream that is not theirs."""
+        """Return the content, or raise `FormatError` for a stream that is not one of `size` bytes.
+
+        Content of another length is refused by who asks (`decode_into`), so that a decoder may
+        return what it has, or a byte more.
+        """
 
     def decode_into(self, data: memoryview, out: memoryview) -> None:
         """Fill `out`; a codec that needs no memory of its own for that says how."""

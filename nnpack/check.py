@@ -104,10 +104,10 @@ class Checker:
         """Yield what is wrong with a section's body and payload."""
         try:
             if section.payload_end > self.source.size:
-                missing = section.payload_end - self.source.size
                 raise error(
                     "truncated",
-                    f"the file ends {missing} bytes before the section does",
+                    f"the file ends {section.payload_end - self.source.size} bytes before the "
+                    "section does",
                     offset=self.source.size,
                 )
             match section.type:

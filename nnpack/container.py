@@ -231,7 +231,7 @@ class Trailer(NamedTuple):
             )
         if zero:
             raise error("reserved-nonzero", "reserved bytes of the trailer are set", offset=here)
-        if offset < HEADER_SIZE or length < HEAD_SIZE or offset + length != here or offset & 7:
+        if length < HEAD_SIZE or offset + length != here or offset & 7:
             raise error("bad-layout", "the trailer points outside the file", offset=here)
         return cls(offset, length, crc)
 

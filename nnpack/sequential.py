@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Any, Final, NamedTuple, Protocol
 
 from nnpack import container
@@ -242,19 +243,14 @@ class Stream:
         leaf = directory_leaf(section, BufferSource(stored, section.offset), self._limits)
         directory = read_directory(section, leaf, self._limits)
         check_bindings(directory.types, self._plugins.bindings, section.offset)
-        if len(directory) != len(self._seen):
-            raise error(
-                "mismatch",
-                f"the directory lists {len(directory)} sections, {len(self._seen)} came",
-                offset=section.offset,
-            )
-        for row, seen in enumerate(self._seen):
-            if directory[row] != seen:
+        for listed, seen in zip_longest(directory, self._seen):
+            if listed != seen:
+                one = seen or listed
                 raise error(
                     "mismatch",
                     "the directory states another head than stood here",
-                    offset=seen.offset,
-                    section=seen.label,
+                    offset=one.offset,
+                    section=one.label,
                 )
         tensors = {n for n, t in self._types.items() if t in {container.TENSOR, container.ALIAS}}
         for seen, names in self._graphs:

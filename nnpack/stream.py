@@ -108,10 +108,10 @@ class StreamHead:
             raise error("bad-value", f"blocks of 2^{log2} cells in {planes} planes", offset=offset)
         codecs = tuple(data[_HEAD.size : _HEAD.size + planes])
         blocks = (cells + (1 << log2) - 1) >> log2
-        entries, rest = divmod(len(data) - fixed, ENTRY)
+        entries = (len(data) - fixed) // ENTRY
         shared = entries - blocks * planes
         tables, unknown = (sum(c in TABLED for c in codecs), sum(c not in CODECS for c in codecs))
-        if rest or not (tables <= shared <= tables + unknown if cells else shared == 0):
+        if not (tables <= shared <= tables + unknown if cells else shared == 0):
             raise error(
                 "bad-node",
                 f"a block table of {len(data) - fixed} bytes for {blocks} "
@@ -429,7 +429,7 @@ def _plane(codec: Codec, stored: memoryview, size: int, number: int, scratch: Sc
     """Return a plane, as it is stored or in scratch memory."""
     if len(stored) == size:
         return np.frombuffer(stored, np.uint8) if size else np.empty(0, np.uint8)
-    if len(stored) > size or codec.id == RAW or not len(stored):
+    if len(stored) > size or codec.id == RAW:
         raise error("mismatch", f"a plane of {size} bytes stored in {len(stored)}")
     plane = scratch.take(f"plane {number}", size)
     codec.decode_into(stored, plane.data)

@@ -9,7 +9,7 @@ from typing import Final
 from nnpack.abc import Node
 from nnpack.dtypes import BY_ID, check_shape, count
 from nnpack.errors import error, located
-from nnpack.limits import MAX_DEPTH, MAX_NODES, MAX_RANK
+from nnpack.limits import MAX_DEPTH, MAX_NODES
 from nnpack.nodes.dense import Dense
 from nnpack.stream import ENTRY, StreamHead
 from nnpack.wire import Cursor, up8, up_align
@@ -108,12 +108,8 @@ def _parse_node(cursor: Cursor, depth: int, nodes: list[int]) -> NodeHead:
         raise error("reserved-nonzero", "reserved bytes of a node head are set", offset=at)
     if not kind:
         raise error("bad-node", "a node of kind 0", offset=at)
-    if rank > MAX_RANK:
-        raise error("bad-shape", f"rank {rank} passes {MAX_RANK}", offset=at)
-    if parameter_length & 7 or length & 7 or start + length > cursor.end:
-        raise error(
-            "bad-node", f"a node of {length} bytes, {parameter_length} of parameters", offset=at
-        )
+    if parameter_length & 7:
+        raise error("bad-node", f"{parameter_length} bytes of parameters", offset=at)
     shape = cursor.u64s(rank, "a dimension")
     with located(at):
         check_shape(shape, BY_ID.get(dtype))

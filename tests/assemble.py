@@ -27,7 +27,9 @@ def dense(dtype, shape, data, *, role=0, **options):
 
 
 def tensor(name, tree, payload=b"", **options):
-    return Section(TENSOR, name.encode() if isinstance(name, str) else name, tree, payload, **options)
+    return Section(
+        TENSOR, name.encode() if isinstance(name, str) else name, tree, payload, **options
+    )
 
 
 def floats(name, *values, **options):
@@ -41,7 +43,9 @@ def finish(out, data):
     out += Section(DIRECTORY, b"", byte_leaf(data), data).head(offset) + data
     out += bytes(-len(out) & 7)
     pointers = struct.pack("<QQ", offset, len(out) - offset)
-    return bytes(out + pointers + struct.pack("<II", zlib.crc32(out[:16] + out[offset:] + pointers), 0) + END)
+    return bytes(
+        out + pointers + struct.pack("<II", zlib.crc32(out[:16] + out[offset:] + pointers), 0) + END
+    )
 
 
 def directory_bytes(data):

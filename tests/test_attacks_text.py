@@ -241,7 +241,7 @@ def test_arrays_that_change_after_a_value_is_built_are_checked_again(profile):
         counts = np.ones(2, np.uint8)
         value = nnpack.Csr(counts, np.zeros(2, np.uint8), np.ones(2, np.float32), (2, 3))
         counts[:] = 3
-        with pytest.raises(ValueError, match=r"'w': (a count|counts sum)"):
+        with pytest.raises(ValueError, match="'w': counts sum to 6, 2 values are stored"):
             file.add("w", value)
         file.add("v", np.ones(2))
 

@@ -28,7 +28,9 @@ def of_tree(
         {"tensor": NAME, "start": [*start], "stop": [*stop], "image": box(tree, start, stop).hex()}
         for start, stop in boxes
     ]
-    return valid(id, why, requirements, [tensor_of(NAME, tree)], slices=slices, **options)
+    computed = tree.image is not None and tree.kind != "dense"
+    named = dict.fromkeys([*requirements, *(["R-NOD-021"] if computed else [])])
+    return valid(id, why, [*named], [tensor_of(NAME, tree)], slices=slices, **options)
 
 
 def within(tree: Tree, path: str, **changes: Any) -> Tree:

@@ -194,11 +194,16 @@ def decode_sequential(source: Any, limits: nnpack.Limits, released: list[Json]) 
     return model
 
 
+def limits_of(question: Json) -> nnpack.Limits:
+    """Return the policy limits that a question names."""
+    given = question.get("limits") or {}
+    return nnpack.Limits(**{LIMITS.get(name, name): value for name, value in given.items()})
+
+
 def decode(question: Json) -> Json:
     """Answer what a file holds, or why it is refused."""
     source = base64.b64decode(question["data"]) if "data" in question else question["path"]
-    given = question.get("limits") or {}
-    limits = nnpack.Limits(**{LIMITS.get(name, name): value for name, value in given.items()})
+    limits = limits_of(question)
     released: list[Json] = []
     try:
         if question.get("access", "random") == "sequential":

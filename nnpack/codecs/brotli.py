@@ -42,7 +42,7 @@ class Brotli(Codec):
 
     def decode_into(self, data: memoryview, out: memoryview) -> None:
         """Fill `out` with the stream's content."""
-        if not data or data[0] & _WINDOW == _LARGE:
+        if data and data[0] & _WINDOW == _LARGE:
             raise error("bad-stream", "no Brotli stream, or one with a large window")
         # The library drops what follows a stream: it ends here if it does not end earlier.
         if _length(data, out) != len(out) or _length(data[:-1], out) is not None:

@@ -32,7 +32,7 @@ class Gzip(Codec):
         return _HEAD + body + _TAIL.pack(crc32(data), len(data))
 
     def decode(self, data: memoryview, size: int) -> bytes:
-        """Return the member's content, which must be exactly `size` bytes."""
+        """Return the member's content, or a byte more than `size` of it."""
         if data[:_PLAIN] != _HEAD[:_PLAIN]:
             raise error("bad-stream", "no gzip member, or one with flags")
         inflater = zlib.decompressobj(wbits=WRAPPED)
@@ -41,6 +41,6 @@ class Gzip(Codec):
             content = inflater.decompress(data, size + 1)
         except zlib.error as bad:
             raise error("bad-stream", f"bad gzip member: {bad}") from bad
-        if len(content) != size or not inflater.eof or inflater.unused_data:
-            raise error("bad-stream", f"the gzip member is not exactly {size} bytes")
+        if not inflater.eof or inflater.unused_data:
+            raise error("bad-stream", f"the gzip member does not end with {size} bytes")
         return content

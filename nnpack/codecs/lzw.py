@@ -35,33 +35,31 @@ class Lzw(Codec):
         return bytes(out) + held.to_bytes((bits + 7) // 8, "little")
 
     def decode(self, data: memoryview, size: int) -> bytes:
-        """Return the content of the codes, which must be exactly `size` bytes."""
+        """Return the content of the codes, or somewhat more than `size` bytes of it."""
         stream, out = bytes(data), bytearray()
         position, end = 0, 8 * len(data)
-        table, last, top = [*_BYTES], b"", END
-        while True:
+        table, last, top, code = [*_BYTES], b"", END, CLEAR
+        while code != END and position < end and len(out) <= size:
             at, width = position >> 3, top.bit_length()
             code = int.from_bytes(stream[at : at + 3], "little") >> (position & 7)
             code &= (1 << width) - 1
             position += width
-            if code > top or position > end or len(out) > size:
-                raise error("bad-stream", f"LZW code {code} at bit {position}, {len(out)} bytes")
-            if code == END:
-                break
+            if code > top:
+                raise error("bad-stream", f"LZW code {code} at bit {position} is above {top}")
             if code == CLEAR:
                 table, last, top = [*_BYTES], b"", END
-                continue
-            # The string that the code before made an entry of is known but for its last byte.
-            string = table[code] if code < len(table) else last + last[:1]
-            if top < LAST:
-                top += 1
-            if last and len(table) <= LAST:
-                table.append(last + string[:1])
-            out += string
-            last = string
+            elif code != END:
+                # What the code before made an entry of is known but for its last byte.
+                string = table[code] if code < len(table) else last + last[:1]
+                if top < LAST:
+                    top += 1
+                if last and len(table) <= LAST:
+                    table.append(last + string[:1])
+                out += string
+                last = string
         rest = int.from_bytes(stream[position >> 3 :], "little") >> (position & 7)
-        if rest or -(-position // 8) != len(stream) or len(out) != size:
-            raise error("bad-stream", f"{len(out)} bytes of LZW, not {size}, or more behind them")
+        if code != END or rest or -(-position // 8) != len(stream):
+            raise error("bad-stream", "LZW codes that do not end where their bytes do")
         return bytes(out)
 
 

@@ -12,7 +12,7 @@ from nnpack.abc import MAX_GRAIN, PIECE, Fill, Node, pieces, read_range
 from nnpack.dtypes import Array, DType, check_shape, check_unsigned, count, integers
 from nnpack.errors import Invalid
 from nnpack.grid import Grid, as_block, grid_shape, infer_block
-from nnpack.limits import MAX_RANK, MAX_VECTOR
+from nnpack.limits import MAX_VECTOR
 from nnpack.nodes.dense import as_node
 from nnpack.wire import Cursor
 
@@ -88,8 +88,6 @@ class Codebook(Node):
         axis: int | None,
     ) -> None:
         check_unsigned("indices", indices.cell)
-        if len(shape) > MAX_RANK - (1 if axis is None else 2):
-            raise Invalid("bad-shape", f"a codebook of rank {len(shape)}")
         if not 1 <= vector <= MAX_VECTOR or (axis is None) != (vector == 1):
             raise Invalid("bad-value", f"a vector length of {vector}")
         check_shape(shape, table.cell)

@@ -187,8 +187,8 @@ class Quantized(Node):
             raise Invalid("bad-value", f"steps are {', '.join(STEPS)}, not {step}")
         check_operand("codes", codes.cell, "use .astype('int8'), or as wide as they are")
         offsets = [role for role in ("zero", "bias", "min") if parts.get(role) is not None]
-        if parts.get("scale") is None or len(offsets) > 1:
-            raise Invalid("bad-node", f"a scale and at most one of zero, bias, min, not {offsets}")
+        if len(offsets) > 1:
+            raise Invalid("bad-node", f"at most one of zero, bias, min, not {offsets}")
         for role in ("scale", *offsets):
             part = parts[role]
             if part is not None and part.shape != grid:
@@ -253,8 +253,6 @@ class Quantized(Node):
         indexed = "group_index" in named_parts
         if axis and not indexed:
             raise Invalid("bad-value", "a group axis without group_index")
-        if step and (step not in BY_ID or BY_ID[step].name not in STEPS):
-            raise Invalid("bad-value", f"a step of dtype {step:#04x}")
         if codes.shape != shape:
             raise Invalid("bad-shape", f"codes of shape {codes.shape} in a node of {shape}")
         node = object.__new__(cls)
@@ -265,7 +263,7 @@ class Quantized(Node):
             flat,
             axis if indexed else None,
             bool(flags & DIVIDE),
-            BY_ID[step].name if step else None,
+            _step(step),
             dtype,
         )
         return node
@@ -368,6 +366,12 @@ class Quantized(Node):
         if index.size and int(index.max()) >= groups:
             raise Invalid("bad-index", f"group {index.max()} of {groups}")
         return index
+
+
+def _step(number: int) -> str | None:
+    """Return the name of a step's data type, whatever it is; None for 0."""
+    dtype = BY_ID.get(number)
+    return dtype.name if dtype else hex(number) if number else None
 
 
 def _grid(shape: tuple[int, ...], block: tuple[int, ...], flat: bool) -> tuple[int, ...]:

@@ -40,7 +40,8 @@ def vectors() -> Iterator[Vector]:
     yield from found.values()
     tree = same("int3", (2, 2), -4)
     yield broken(
-        "constant/unused-bit", "A bit behind the cell of 3 bits is set.", ["R-DTY-002"],
+        "constant/unused-bit", "A bit behind the cell of 3 bits is set.",
+        ["R-DTY-002", "R-CON-002"],
         "bad-value", found["int3"], parameter(tree, 0, b"\x0c"), flags=["hidden-bytes"],
     )  # fmt: skip
     yield broken(

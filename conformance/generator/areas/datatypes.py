@@ -44,7 +44,7 @@ def patterns(dtype: str) -> Tree:
 def of_dtype(dtype: str) -> Vector:
     """Return a file of one dense tensor of a data type."""
     wide, slug = dtypes.bits(dtype), f"dtype/{dtype.replace('_', '-')}"
-    needed = ["R-RDR-004", "R-NOD-003", "R-DTY-001"][: 3 if wide < 8 else 2]
+    needed = ["R-RDR-004", "R-NOD-003", "R-DTY-004", "R-DTY-001"][: 4 if wide < 8 else 3]
     if dtype in EDGES:
         why = f"Cells of {dtype} are handed out bit by bit: ends of the range and odd patterns."
         return of_tree(slug, why, needed, of(dtype, EDGES[dtype]), ([1], [4]))
@@ -85,7 +85,7 @@ def shapes() -> Iterator[Vector]:
         real("float32", "-0", shape=()), ((), ()),
     )  # fmt: skip
     yield of_tree(
-        "dtype/rank-0-packed", "One cell of 3 bits in one byte, of rank 0.", ["R-DTY-001"],
+        "dtype/rank-0-packed", "One cell of 3 bits in one byte, of rank 0.", ["R-DTY-004"],
         of("int3", [-4], ()),
     )  # fmt: skip
     yield of_tree(
@@ -121,7 +121,7 @@ def blocks() -> Iterator[Vector]:
     base = of_tree(
         "dtype/packed-blocks",
         "Cells of 3 bits in three blocks, the last of one cell.",
-        ["R-DTY-001", "R-STR-008"],
+        ["R-DTY-004", "R-DTY-001", "R-STR-008"],
         tree,
         ([1], [10]),
         ([1023], [1026]),

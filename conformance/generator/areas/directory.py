@@ -165,6 +165,8 @@ def _mismatches() -> Iterator[Vector]:
          "The listed name is longer, in a head of the same length."),
         ("name-of-unknown", "R-DIR-009", MIXED, [o.listed(1, "name", b"nose".hex())],
          "The listed name of a section of an unknown type is another."),
+        ("name-of-second", "R-DIR-009", PAIR, [o.inline(1, "name", b"c".hex())],
+         "The inline name of the second of two tensors alike is another."),
         ("name-of-blob", "R-DIR-009", MIXED, [o.inline(3, "name", b"fill".hex())],
          "The inline name of a blob is another."),
         ("alignment", "R-DIR-008", ROOMY, [o.listed(0, "alignment", 4)],
@@ -203,6 +205,11 @@ def _sizes() -> Iterator[Vector]:
     ):  # fmt: skip
         count = o.directory(0, struct.pack("<Q", 6), struct.pack("<Q", number))
         yield found(slug, "R-DIR-001", "mismatch", why, [count], flag=flag)
+    for size in (0, 4):
+        short = a.byte_leaf(bytes(size))
+        yield found(f"{size}-bytes", "R-DIR-001", "mismatch",
+                    f"The directory has {size} bytes, and its count takes 8.",
+                    [o.last("body", short), o.last("payload", bytes(size))], FLOAT32)  # fmt: skip
     names = 8 + 27 * 6
     for slug, id, error, why, operations in (
         ("byte-behind", "R-DIR-011", "mismatch", "A zero byte follows the bodies.",
@@ -246,6 +253,10 @@ def _sizes() -> Iterator[Vector]:
          "alignment", 2, "under-validation"),
         ("checksum", "R-SEC-010", "bad-checksum", "The checksum of the head is 0.", "checksum", 0,
          "under-validation"),
+        ("type", "R-SEC-036", "bad-layout", "The type is that of metadata.", "type", a.METADATA,
+         "ambiguity"),
+        ("head-of-76-bytes", "R-SEC-004", "bad-layout", "The body has four bytes more.", "body",
+         a.byte_leaf(a.columns(rows(MIXED))) + bytes(4), "under-validation"),
         ("head-length-zero", "R-SEC-004", "bad-layout", "The head's length is 0.", "head_length",
          0, "out-of-bounds"),
         ("head-length-huge", "R-SEC-004", "bad-layout", "The head's length is 2^32 - 8.",
@@ -253,6 +264,13 @@ def _sizes() -> Iterator[Vector]:
     ):  # fmt: skip
         yield invalid(f"directory/own-{slug}", f"In the directory's own head: {why}", [id], error,
                       MIXED, [o.last(field, value)], flags=[flag], profile="R0")  # fmt: skip
+    at = len(FLOAT32.data) - 32 - struct.unpack_from("<Q", FLOAT32.data, len(FLOAT32.data) - 24)[0]
+    gap = bytearray(-(at + 72) % 64)
+    gap[-1] = 1
+    yield invalid("directory/own-padding", "In the directory's own section: a byte between its "
+                  "head and its payload is set.", ["R-CHN-002"], "bad-layout", FLOAT32,
+                  [o.last("alignment", 6), o.last("lead", bytes(gap))], flags=["hidden-bytes"],
+                  profile="R0")  # fmt: skip
     yield invalid("directory/own-head-length-past-end", "In the directory's own head: the head is "
                   "longer than the trailer lets the section be.", ["R-TRL-006"], "mismatch", MIXED,
                   [o.last("head_length", 4096)], flags=["out-of-bounds"], also=["bad-layout"],

@@ -165,6 +165,9 @@ def _trailers() -> Iterator[Vector]:
          "The directory is said to be empty and to stand where the trailer does."),
     ):  # fmt: skip
         yield wrong(slug, id, "bad-layout", why, *pointers(offset, length), flag=flag)
+    yield wrong("directory-unaligned", "R-TRL-001", "bad-layout", "The directory stands where the "
+                "trailer says, four bytes behind a multiple of 8, and so does the trailer.",
+                o.section(0, "tail", bytes(8).hex()), o.last("tail", ""))  # fmt: skip
     yield wrong("directory-length", "R-TRL-006", "mismatch", "The directory section is eight zero "
                 "bytes longer than follows from its own head.", o.last("tail", bytes(12)),
                 flag="hidden-bytes")  # fmt: skip

@@ -88,7 +88,7 @@ def vectors() -> Iterator[Vector]:
         yield invalid(
             f"names/u+{code:04x}",
             f"A tensor's name contains U+{code:04X}.",
-            ["R-NAM-013"],
+            ["R-NAM-013", "R-SEC-011", "R-DIR-009"],
             "bad-text",
             MIXED,
             [o.section(T, "name", f"a{chr(code)}b".encode().hex()), o.drop(ALIAS)],

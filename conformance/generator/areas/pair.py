@@ -291,6 +291,20 @@ def _invalid() -> Iterator[Vector]:
         part(CODED, 0, 0, "01"),
         flags=["out-of-bounds"],
     )
+    runs = some("bfloat16", 32) + near("bfloat16", 32, spread=1)
+    coded = leaf("bfloat16", runs, PAIR, [RAW, zstd_runs(), RAW], blocks=[{"form": 1}])
+    base = _one("bfloat16-coded-form-1", "Hot of form 1 is coded in more bytes than form 0 has.",
+                "R-TRF-008", "bfloat16", runs, coded)  # fmt: skip
+    yield base
+    yield bad(
+        "pair/form-of-shorter-planes",
+        "The form is 0, and hot is coded in more bytes than its plane has.",
+        ["R-STR-011", "R-TRF-008"],
+        "mismatch",
+        base,
+        part(base, 0, 0, "00"),
+        flags=["out-of-bounds"],
+    )
     for slug, base, entry, size in (
         ("hot-between", PLAIN, 1, 33),
         ("hot-above", PLAIN, 1, 65),

@@ -240,6 +240,8 @@ STREAMS = (
     # lzw
     ("lzw-no-end", "The end code is missing.", 50, LZW,
      lzw.stored([*lzw.greedy(b"a" * 100)][:-1]), "out-of-bounds"),
+    ("lzw-no-end-whole", "The end code is missing, and the codes before it end with a byte.", 50,
+     LZW, lzw.stored([97, *range(258, 269), 266, 266, 97, 97]), "out-of-bounds"),
     ("lzw-bits-behind", "A bit behind the end code is set.", 50, LZW,
      lzw.stored(lzw.greedy(b"a" * 100))[:-1]
      + bytes([lzw.stored(lzw.greedy(b"a" * 100))[-1] | 128]), "hidden-bytes"),
@@ -247,6 +249,8 @@ STREAMS = (
      lzw.stored(lzw.greedy(b"a" * 100)) + b"\0", "hidden-bytes"),
     ("lzw-code-above-top", "The second code is one above the greatest that there can be.", 50, LZW,
      lzw.stored([97, 259, 257]), "out-of-bounds"),
+    ("lzw-code-for-last", "The second code is one above that of the string which it would make.",
+     50, LZW, lzw.stored([97, 259, *[*lzw.greedy(b"a" * 100)][2:]]), "ambiguity"),
     ("lzw-string-first", "The first code stands for a string.", 50, LZW,
      lzw.stored([258, 97, 257]), "out-of-bounds"),
     ("lzw-string-behind-clear", "A code stands for a string from before the clear code.", 50, LZW,

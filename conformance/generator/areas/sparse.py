@@ -151,7 +151,8 @@ def refused_contents() -> Iterator[Vector]:
     )
     for slug, why, counts, gaps in cases:
         wrong = having(tree, counts=of("uint8", counts), gaps=of("uint8", gaps))
-        yield broken(f"csr/{slug}", why, ["R-CSR-008"], "bad-index", MATRIX, wrong,
+        rules = ["R-CSR-008", "R-CSR-009"] if slug == "counts-high-first" else ["R-CSR-008"]
+        yield broken(f"csr/{slug}", why, rules, "bad-index", MATRIX, wrong,
                      flags=["out-of-bounds"])  # fmt: skip
     wide = csr((4, 5), 5, ZERO, of("uint32", [0, 3, 1, 0]), of("uint32", [0, 1, 1, 4]),
                of("uint8", [10, 0, 30, 40]))  # fmt: skip
@@ -185,6 +186,18 @@ def refused_contents() -> Iterator[Vector]:
     yield broken("csr/constant-counts-high", "Each row counts one element, and none is stored.",
                  ["R-CSR-008"], "bad-index", base, having(empty, counts=same("uint8", (3,), 1)),
                  flags=["out-of-bounds"])  # fmt: skip
+    regular = csr((6,), 4, ZERO, same("uint8", (2,), 2), same("uint8", (4,), 0),
+                  same("uint8", (4,), 9))  # fmt: skip
+    base = of_tree("csr/regular", "Counts, gaps and values are constants; the last row is short.",
+                   ["R-CSR-004", "R-CSR-008"], regular)  # fmt: skip
+    yield base
+    for slug, gap, why in (
+        ("short-row", 1, "The constant gap fits the first row, and not the short last."),
+        ("row", 2, "With the constant gap every row ends behind its last column."),
+    ):
+        yield broken(f"csr/regular-{slug}", why, ["R-CSR-008"], "bad-index", base,
+                     having(regular, gaps=same("uint8", (4,), gap)),
+                     flags=["out-of-bounds"])  # fmt: skip
     none = csr((0, 4), 4, ZERO, of("uint8", []), of("uint8", []), of("uint8", []))
     base = of_tree("csr/no-rows", "Without rows nothing is stored.", ["R-CSR-007"], none)
     yield base

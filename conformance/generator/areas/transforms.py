@@ -63,7 +63,7 @@ BOOLS = one(
 CELLS = one(
     "transforms/cells-uint3",
     "Three cells of 3 bits, and 7 bits behind them that are zero.",
-    ["R-DTY-001"],
+    ["R-DTY-001", "R-DTY-004"],
     "uint3",
     bytes([5, 1, 7]),
     leaf("uint3", bytes([5, 1, 7])),
@@ -71,7 +71,7 @@ CELLS = one(
 CODED_CELLS = one(
     "transforms/cells-coded",
     "1001 cells of 4 bits, coded; 4 bits behind the last are zero.",
-    ["R-DTY-001"],
+    ["R-DTY-001", "R-DTY-004"],
     "uint4",
     bytes([3] * 1001),
     leaf("uint4", bytes([3] * 1001), coders=[zstd_runs()]),
@@ -123,7 +123,7 @@ WORDS = one(
 def _valid() -> Iterator[Vector]:
     yield from (NARROW, BOOLS, CELLS, CODED_CELLS, NIBBLES, SHORTS, HALVES, WORDS)
     every = [*dtypes.IDS]
-    yield _each("cells", "Thirteen packed cells of every data type.", "R-DTY-001", 0, every, 13)
+    yield _each("cells", "Thirteen packed cells of every data type.", "R-DTY-004", 0, every, 13)
     yield _each("bytes", "Planes of bytes of every data type; complex cells have those of a "
                 "component.", "R-TRF-003", BYTES, every, 13)  # fmt: skip
     yield _each("delta", "Differences in every integer type.", "R-TRF-004", DELTA, INTEGERS, 13)

@@ -145,6 +145,8 @@ FRAMES = (
      b"\x29" + MAGIC[1:] + header(64)[4:] + _ZEROS, ""),
     ("legacy", "The magic is that of the format before.", 4, ZEROS,
      b"\x27" + MAGIC[1:] + header(64)[4:] + _ZEROS, ""),
+    ("skippable", "A skippable frame of 64 bytes, of which three are there.", 4, ZEROS,
+     bytes.fromhex("502a4d18 40000000 010000"), "silent-wrong-value"),
     ("skippable-before", "A skippable frame of nothing stands before the frame.", 4, ZEROS,
      bytes.fromhex("502a4d1800000000") + header(64) + _ZEROS, "hidden-bytes"),
     ("skippable-behind", "A skippable frame of nothing stands behind the frame.", 11, ZEROS,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from conformance.generator.encoders.bits import Bits
 
 WINDOW, LARGE_WINDOW = ((0, 1),), ((0x11, 7), (0, 1), (24, 6))
-"""The first fields of a stream: a window of 2^16, and one that the RFC does not have."""
+"""The first fields of a stream: a window of 2^16, and one that the RFC does not have.
+
+A library that takes the latter has more distances, so that one takes 8 bits and not 6."""
 
 
 def run(
@@ -31,7 +33,7 @@ def run(
         (0, 2), (0, 1), (0, 1),  # context mode, one tree of literals, one of distances
         (1, 2), (0, 2), (byte, 8),  # codes of one symbol: the literal,
         (1, 2), (0, 2), (64 + 8 * 4 + 7, 10),  # the command: 4 literals, copy 54 to 69,
-        (1, 2), (0, 2), (0, 6),  # and the distance
+        (1, 2), (0, 2), (0, 8 if window is LARGE_WINDOW else 6),  # and the distance
         (count - 4 - 54, 4),
     ):  # fmt: skip
         bits.add(value, width)
