@@ -161,11 +161,6 @@ export function parseHead(b, offset) {
   return place(section);
 }
 
-/** Whether an inline head keeps its own checksum, over the length that it states itself. */
-export function keepsChecksum(file, offset) {
-  const nameLength = u16(file, offset + 12);
-  const headLength = u32(file, offset + 8);
-  if (headLength < FIXED + up8(nameLength) || offset + headLength > file.length) return false;
-  const inline = file.subarray(offset, offset + headLength);
-  return headChecksum(inline, offset) === u32(inline, 28);
-}
+/** Whether the inline bytes of a head, as many as the directory says, keep their own checksum. */
+export const keepsChecksum = (inline, offset) =>
+  headChecksum(inline, offset) === u32(inline, FIXED - 4);

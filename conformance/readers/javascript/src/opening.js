@@ -39,7 +39,7 @@ function parseDirectoryHead(file, trailer, end) {
   const headLength = u32(file, offset + 8);
   head.needHeadLength({ headLength, nameLength, offset });
   const inside = headLength <= trailer.length;
-  need(inside, "bad-layout", "a head outside the directory section", offset + 8);
+  need(inside, "mismatch", "a head outside the directory section", offset + 8);
   return inSection("directory", offset, () => {
     const directory = head.parseHead(file.subarray(offset, offset + headLength), offset);
     return finishDirectoryHead(directory, trailer, end);

@@ -83,7 +83,7 @@ export class File {
     inSection(section.name || null, offset, () => {
       const inline = this.#bytes.subarray(offset, offset + headLength);
       if (!equalBytes(inline, head.buildHead(section))) {
-        const ok = head.keepsChecksum(this.#bytes, offset);
+        const ok = head.keepsChecksum(inline, offset);
         need(ok, "bad-checksum", "checksum of an inline head", offset + 28);
         need(false, "mismatch", "an inline head differs from the directory", offset);
       }

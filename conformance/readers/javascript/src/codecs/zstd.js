@@ -10,7 +10,7 @@ const MAX_WINDOW = 8388608;
 const MAX_BLOCK = 131072;
 const PADDING = 4; // the bit readers look at four bytes
 
-/** R-COD-004 to R-COD-010: where the blocks start, and their greatest size. */
+/** R-COD-004 to R-COD-010: where the blocks start, the window, and the greatest block. */
 function parseHeader(b, end, length, require) {
   require(end >= 6 && startsWith(b, MAGIC), "the magic");
   const descriptor = b[4];
@@ -31,7 +31,7 @@ function parseHeader(b, end, length, require) {
   require(at + sizeBytes <= end, "a header that does not end");
   const size = [b[at], u16(b, at) + 256, u32(b, at), u64(b, at)][descriptor >> 6];
   require(BigInt(size) === BigInt(length), "the content size");
-  return { at: at + sizeBytes, most: Math.min(window, MAX_BLOCK) };
+  return { at: at + sizeBytes, window, most: Math.min(window, MAX_BLOCK) };
 }
 
 export const zstd = {
@@ -46,10 +46,10 @@ export const zstd = {
     const b = new Uint8Array(end + PADDING);
     b.set(stored);
     const header = parseHeader(b, end, length, require);
-    const { most } = header;
+    const { window, most } = header;
     let { at } = header;
     const out = new Uint8Array(length);
-    const state = { tree: null, tables: null, repeats: [1, 4, 8] };
+    const state = { tree: null, tables: null, repeats: [1, 4, 8], window };
     let n = 0;
     for (let last = false; !last;) {
       require(at + 3 <= end, "a frame without its last block");

@@ -3,11 +3,12 @@
 import { need } from "../errors.js";
 import { readReverseDns } from "../text.js";
 import { needZeros, u16, u32, up8 } from "../wire.js";
-import { part } from "./common.js";
+import { needParts, needType } from "./common.js";
 
 export const OPAQUE = 7;
 const DENSE = 1;
 const UINT8 = 0x18;
+const ROLES = { 1: "data" };
 
 /** Format name and parameters. */
 export function parseFormat({ parameters: b, parametersAt: at }) {
@@ -27,14 +28,14 @@ export function parseFormat({ parameters: b, parametersAt: at }) {
 export const opaque = {
   id: OPAQUE,
   name: "opaque",
-  roles: { 1: "data" },
+  roles: ROLES,
 
   rules(node) {
     parseFormat(node);
-    const data = part(node, 1);
-    need(data !== null && data.kind === DENSE, "bad-node", "data is a dense node", node.offset);
-    need(data.dtype === UINT8, "bad-dtype", "data are uint8", data.offset);
-    need(data.rank === 1, "bad-shape", "data have rank 1", data.offset);
+    const [data] = needParts(node, ROLES, ["data"]);
+    need(data.kind === DENSE, "bad-node", "data is no dense node", data.offset);
+    needType(data, data.dtype === UINT8, "data is of uint8");
+    need(data.rank === 1, "bad-shape", `data of rank ${data.rank}`, data.offset + 3);
   },
 
   decode: () => null,

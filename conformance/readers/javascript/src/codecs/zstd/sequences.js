@@ -155,7 +155,8 @@ export function execute(b, at, end, literals, state, out, n, most, require) {
       require(n + length + match <= limit, "a block of more bytes than it may have");
       for (const stop = used + length; used < stop;) out[n++] = literals[used++];
       const back = matchOffset(state.repeats, value, length);
-      require(back > 0 && back <= n, "an offset of 0, or before the plane");
+      const ok = back > 0 && back <= n && back <= state.window; // R-COD-055
+      require(ok, "an offset of 0, before the plane, or beyond the window");
       if (back >= match) {
         out.copyWithin(n, n - back, n - back + match);
         n += match;
