@@ -61,6 +61,11 @@ def shown_dtype(tensor: nnpack.Tensor) -> str:
     return f"unknown({tensor.head.dtype})" if "unknown" in tensor.dtype else tensor.dtype
 
 
+def shape_of(value: Any) -> list[int | str]:
+    """Return the dimensions, large ones as strings."""
+    return [dim if dim < 1 << 53 else str(dim) for dim in value.shape]
+
+
 PARAMETERS: dict[str, Callable[[Any], Json]] = {
     "dense": lambda _: {},
     "constant": lambda node: {"element": image(node.value, node.dtype)},
@@ -93,7 +98,7 @@ def described(node: Any) -> Json:
     return {
         "kind": node.name,
         "dtype": node.dtype,
-        "shape": [*node.shape],
+        "shape": shape_of(node),
         "image": None if node.name == "opaque" else image(node.to_numpy(), node.dtype),
         **inside(node),
     }
@@ -110,18 +115,44 @@ def told(tensor: nnpack.Tensor) -> Json:
     found: Json = {
         "name": tensor.name,
         "dtype": shown_dtype(tensor),
-        "shape": [*tensor.shape],
+        "shape": shape_of(tensor),
         "kind": tensor.kind,
         "image": None,
         "logical": None,
     }
     try:
-        value = tensor.value()
+        value, array = agreed(tensor)
+        found |= inside(taken(value))
         found["logical"] = tensor.digest()
-        found |= inside(value)
-        found["image"] = image(tensor.read(), tensor.dtype)
+        found["image"] = image(taken(array), tensor.dtype)
     except nnpack.UnsupportedError as bad:
         found["unsupported"] = bad.message
+    return found
+
+
+def agreed(tensor: nnpack.Tensor) -> list[Any]:
+    """Return the value and the elements of a tensor, which are read in two ways.
+
+    One way must not take what the other refuses, but for limits, which count differently, and for
+    parts that no element comes from.
+    """
+    found: list[Any] = []
+    for read in (tensor.value, tensor.read):
+        try:
+            found.append(read())
+        except nnpack.NnpackError as bad:
+            found.append(bad)
+    refused = [one for one in found if isinstance(one, nnpack.NnpackError)]
+    free = {"limit-exceeded", "unsupported"}
+    if len(refused) == 1 and tensor.size and refused[0].error_class not in free:
+        raise AssertionError(f"only one of two ways refuses {tensor.name}") from refused[0]
+    return found
+
+
+def taken(found: Any) -> Any:
+    """Return what was read, or raise why it was not."""
+    if isinstance(found, nnpack.NnpackError):
+        raise found
     return found
 
 
