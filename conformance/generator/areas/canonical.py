@@ -50,7 +50,7 @@ def vectors() -> Iterator[Vector]:
 
 
 def _kinds() -> Iterator[Vector]:
-    ids = ["R-CAN-005", "R-CAN-006", "R-CAN-002", "R-RDR-001", "R-DIG-006"]
+    ids = ["R-CAN-005", "R-CAN-006", "R-CAN-002"]
     yield canonical(
         "dense",
         "Dense tensors have cells of 1, 4, 8, 16 and 64 bits, no elements, and no axes.",

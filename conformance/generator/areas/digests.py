@@ -69,8 +69,9 @@ def _rows() -> Iterator[Vector]:
     def found(
         slug: str, error: str, id: str, why: str, rows: bytes, shape: Sequence[int]
     ) -> Vector:
-        return invalid(f"digests/{slug}", why, [id, "R-DIG-005"], error, SIGNED,
-                       _section(rows, shape), profile="R3")  # fmt: skip
+        ids = [id, "R-DIG-005"] if error == "bad-digest" else [id]
+        return invalid(f"digests/{slug}", why, ids, error, SIGNED, _section(rows, shape),
+                       profile="R3")  # fmt: skip
 
     for slug, value, why in (
         ("row-flipped", bytes([row[0] ^ 1]) + row[1:], "A bit of the row is flipped."),

@@ -23,8 +23,8 @@ def vectors() -> Iterator[Vector]:
 
     def found(slug: str, error: str, why: str, base: Vector, *operations: Operation,
               profile: str = "R0", ids: tuple[str, ...] = ()) -> Vector:  # fmt: skip
-        rules = ["R-ERR-007", "R-ERR-001", *ids]
-        return invalid(f"order/{slug}", why, rules, error, base, operations, flags=["ambiguity"],
+        named = ["R-ERR-007", "R-ERR-001", *ids]
+        return invalid(f"order/{slug}", why, named, error, base, operations, flags=["ambiguity"],
                        profile=profile)  # fmt: skip
 
     yield found("magic-before-size", "not-nnpack", "The file has 20 bytes, and its magic is "

@@ -40,7 +40,9 @@ def _each(
     for name in names:
         image = some(name, count)
         contents.append(tensor_of(name, dense(name, (count,), image, leaf(name, image, transform))))
-    return valid(f"transforms/{slug}", why, ["R-TRF-022", requirement], contents)
+    return valid(
+        f"transforms/{slug}", why, ["R-TRF-022", requirement, "R-RDR-001", "R-DIG-006"], contents
+    )
 
 
 NARROW = one(
