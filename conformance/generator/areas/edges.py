@@ -16,7 +16,7 @@ from conformance.generator.coded import noise, one
 from conformance.generator.derive import of_tree
 from conformance.generator.encoders.leaf import leaf, of
 from conformance.generator.encoders.zstd import COMPRESSED, RAW, RLE, block, header, sequences
-from conformance.generator.kinds import codebook, concat, same
+from conformance.generator.kinds import codebook, concat, csr, same
 from conformance.generator.kinds import of as dense_of
 from conformance.generator.vector import Vector, invalid, metadata_of, other, valid
 
@@ -45,6 +45,10 @@ def _trees() -> Iterator[Vector]:
                   dense_of("uint8", [1, 2], [1] * 30 + [2]), flags=OVER)  # fmt: skip
     longest = codebook((65535,), same("uint16", (1, 1, 65535), 0x0102), same("uint8", (1,), 0),
                        None, 65535, 0)  # fmt: skip
+    rows = csr((6,), 2**62 - 2, b"\0", dense_of("uint8", [2]), dense_of("uint8", [0, 3]),
+               dense_of("uint8", [7, 9]))  # fmt: skip
+    yield of_tree("edge/row-length", "A row length of 2^62 - 2.", ["R-CSR-001"], rows,
+                  flags=OVER)  # fmt: skip
     yield of_tree("edge/vector-65535", "Vectors of 65,535 elements.", ["R-CBK-001"], longest,
                   ([65533], [65535]), flags=OVER)  # fmt: skip
 
@@ -66,11 +70,15 @@ def _container() -> Iterator[Vector]:
     yield valid("edge/all-private-ids", "All 640 private ids are bound, to one name.",
                 ["R-NAM-002", "R-NAM-007"], [other(a.names(*ids)), tensor("t", 1)],
                 flags=OVER)  # fmt: skip
-    yield invalid("edge/directory-of-its-offset", "The directory has 16 bytes and stands at 16, "
-                  "which its bound allows; no section needs the last eight.",
-                  ["R-DIR-011", "R-DIR-013"], "mismatch", EMPTY,
-                  [o.directory(None, b"", bytes(8))], flags=["hidden-bytes"],
-                  profile="R1")  # fmt: skip
+    for slug, more, error, ids, why in (
+        ("of-its-offset", 8, "mismatch", ["R-DIR-011", "R-DIR-013"],
+         "The directory has 16 bytes and stands at 16; no section needs the last eight."),
+        ("above-its-offset", 9, "bad-layout", ["R-DIR-013"],
+         "The directory has 17 bytes and stands at 16."),
+    ):  # fmt: skip
+        yield invalid(f"edge/directory-{slug}", why, ids, error, EMPTY,
+                      [o.directory(None, b"", bytes(more))], flags=["hidden-bytes"],
+                      profile="R1")  # fmt: skip
 
 
 def _planes() -> Iterator[Vector]:
