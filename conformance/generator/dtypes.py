@@ -66,9 +66,12 @@ def pack(dtype: str, image: bytes) -> bytes:
     size = bits(dtype)
     if size >= 8:
         return image
-    found = cells(dtype, image)
-    whole = sum(cell << size * i for i, cell in enumerate(found))
-    return whole.to_bytes((len(found) * size + 7) // 8, "little")
+    found, out = cells(dtype, image), bytearray()
+    for at in range(0, len(found), 1024):
+        some = found[at : at + 1024]
+        whole = sum(cell << size * i for i, cell in enumerate(some))
+        out += whole.to_bytes((len(some) * size + 7) // 8, "little")
+    return bytes(out)
 
 
 def count(shape: Sequence[int]) -> int:

@@ -207,7 +207,8 @@ def limited(
     said |= {"id": f"limits/{id}", "why": why, "requirements": [*requirements],
              "limits": dict(limits), "flags": ["oom"], **options}  # fmt: skip
     if error:
-        said |= {"result": "reject", "error": error, "disposition": DISPOSITIONS[error]}
+        said |= {"result": "reject", "error": error,
+                 "disposition": DISPOSITIONS.get(error, "corrupt")}  # fmt: skip
         said.pop("model")
         said.pop("slices", None)
     return Vector(said["id"], base.data, said)

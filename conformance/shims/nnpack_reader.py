@@ -184,9 +184,10 @@ def decode_random(source: Any, limits: nnpack.Limits, expect: str | None) -> Jso
             with suppress(nnpack.UnsupportedError):  # a foreign format
                 for name, array in reader.load().items():  # one request for all
                     assert array.tobytes() == reader[name].read().tobytes(), name
+        aliases = reader.aliases
         model = {
-            "aliases": reader.aliases,
-            "tensors": [told(t) for name, t in reader.items() if name not in reader.aliases],
+            "aliases": aliases,
+            "tensors": [told(t) for name, t in reader.items() if name not in aliases],
             "metadata": metadata_of(reader),
             "graphs": {name: supported(reader.graphs, name) for name in reader.graphs},
             "blobs": {name: hexed(supported(reader.blobs, name)) for name in reader.blobs},
@@ -203,18 +204,19 @@ def decode_sequential(source: Any, limits: nnpack.Limits, released: list[Json]) 
     """Read everything of a file as it arrives; `released` takes the tensors on the way."""
     model: Json = {"tensors": released, "aliases": {}, "metadata": None, "graphs": {}, "blobs": {}}
     charges: dict[str, int] = {}
-    stored = 0
+    charge = stored = 0
     with Path(source).open("rb") if isinstance(source, str) else io.BytesIO(source) as file:
         for kind, name, value in nnpack.read_stream(file, limits=limits):
             match kind:
                 case "tensor":
                     charges[name] = value.charge if value.supported else value.stored_nbytes
-                    stored += value.stored_nbytes
-                    limits.check_request(sum(charges.values()), stored)
+                    charge, stored = charge + charges[name], stored + value.stored_nbytes
+                    limits.check_request(charge, stored)
                     released.append(told(value))
                 case "alias":
                     charges[name] = charges[value]
-                    limits.check_request(sum(charges.values()), stored)
+                    charge += charges[name]
+                    limits.check_request(charge, stored)
                     model["aliases"][name] = value
                 case "metadata":
                     model["metadata"] = value

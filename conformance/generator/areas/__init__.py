@@ -12,6 +12,7 @@ from conformance.generator.areas import (
     deflate,
     digests,
     directory,
+    edges,
     float5,
     graphs,
     header,
@@ -74,4 +75,5 @@ AREAS = (
     nesting,
     canonical,
     limits,
+    edges,
 )

@@ -33,9 +33,11 @@ def content(given: Content) -> dict[str, Any]:
     return said
 
 
-def canonical(slug: str, why: str, ids: Sequence[str], *contents: Content) -> Vector:
+def canonical(
+    slug: str, why: str, ids: Sequence[str], *contents: Content, area: str = "canonical"
+) -> Vector:
     """Return contents with their canonical form."""
-    made = valid(f"canonical/{slug}", why, ids, contents, area="encode")
+    made = valid(f"{area}/{slug}", why, ids, contents, area="encode")
     made.sidecar["model"]["contents"] = [content(one) for one in contents]
     return made
 

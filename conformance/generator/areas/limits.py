@@ -10,8 +10,9 @@ from conformance.generator.areas.directory import coded
 from conformance.generator.areas.metadata import BASE as METADATA
 from conformance.generator.areas.sections import NOTE, PAIR, tensor
 from conformance.generator.areas.start import EMPTY, FLOAT32
+from conformance.generator.encoders.zstd import RLE, block, header
 from conformance.generator.kinds import codebook, of
-from conformance.generator.tree import constant
+from conformance.generator.tree import Leaf, Tree, constant
 from conformance.generator.vector import (
     Vector,
     alias_of,
@@ -145,8 +146,26 @@ def _expansion() -> Iterator[Vector]:
     ):  # fmt: skip
         yield limited(f"policy/expansion-{slug}", why, ["R-LIM-001", "R-LIM-002"], base,
                       {"expansion_bytes": bytes_, "expansion_ratio": times}, error)  # fmt: skip
-    huge = constant("float64", (1 << 50,), struct.pack("<d", 1))
-    bomb = valid("policy/bomb", "", [], [tensor_of("c", huge)])
-    yield limited("policy/bomb-constant", "A constant of 2^50 elements is stored in a head.",
-                  ["R-LIM-002", "R-LIM-005"], bomb, {"tensor": 1 << 40},
-                  "limit-exceeded")  # fmt: skip
+    yield from _bombs()
+
+
+def _bombs() -> Iterator[Vector]:
+    """Small files that would be large."""
+    recommended = {"expansion_bytes": 4 << 30, "expansion_ratio": 1000}
+    zeros = block(RLE, b"\0", 1 << 17)
+    frame = header(8 << 20, width=4) + zeros * 63 + block(RLE, b"\0", 1 << 17, last=True)
+    blocks = Tree("dense", "float64", (9 << 20,), None, kind_id=a.DENSE, dtype_id=0x3B,
+                  leaf=Leaf((frame,) * 9, log2=20, codecs=(1,), profile="R2"))  # fmt: skip
+    for slug, why, tree, limits in (
+        ("constant", "A constant of 2^50 elements is stored in a head.",
+         constant("float64", (1 << 50,), struct.pack("<d", 1)), {"tensor": 1 << 40}),
+        ("expansion", "A constant of 2^40 bytes has no payload.",
+         constant("uint8", (1 << 40,), b"\1"), recommended),
+        ("request", "A constant of 2^40 bytes is more than the request may cost.",
+         constant("uint8", (1 << 40,), b"\1"), {"request": (1 << 40) - 1}),
+        ("blocks", "Nine blocks of 8 MiB are stored in 265 bytes each.", blocks,
+         recommended | {"expansion_bytes": 64 << 20}),
+    ):  # fmt: skip
+        bomb = valid(f"policy/{slug}", "", [], [tensor_of("c", tree)])
+        yield limited(f"policy/bomb-{slug}", why, ["R-LIM-002", "R-LIM-005"], bomb, limits,
+                      "limit-exceeded")  # fmt: skip
