@@ -131,20 +131,26 @@ def pack_directory(sections: list[Section]) -> bytes:
     )
 
 
+def count_sections(data: memoryview, end: int) -> int:
+    """Return how many sections a directory of this length lists; its own head stands at `end`."""
+    if len(data) < U64.size:
+        raise error("mismatch", "the directory is too short for its count", offset=end)
+    (count,) = U64.unpack(data[: U64.size])
+    if count >= MAX_SECTIONS or len(data) < U64.size + count * _ROW_SIZE:
+        raise error(
+            "mismatch", f"a directory of {len(data)} bytes cannot list {count} sections", offset=end
+        )
+    return int(count)
+
+
 def parse_directory(data: bytes | memoryview, end: int) -> Directory:
     """Decode and check the directory's payload; its own head stands at `end`.
 
     Checked here, for all sections at once: lengths, types, names, order, the chain of offsets.
     """
     data = memoryview(data)
-    if len(data) < U64.size:
-        raise error("mismatch", "the directory is too short for its count", offset=end)
-    (count,) = U64.unpack(data[:8])
+    count = count_sections(data, end)
     at = U64.size
-    if count >= MAX_SECTIONS or len(data) < at + count * _ROW_SIZE:
-        raise error(
-            "mismatch", f"a directory of {len(data)} bytes cannot list {count} sections", offset=end
-        )
     found: list[Column] = []
     for stored in _STORED:
         found.append(np.frombuffer(data, stored, count, at))

@@ -8,16 +8,16 @@ from typing import Any, Final
 from nnpack import graph, jsontext
 from nnpack.abc import Node, read_range
 from nnpack.container import DIGESTS, DIRECTORY, GRAPH, HEAD_SIZE, Section
-from nnpack.directory import Directory, parse_directory
+from nnpack.directory import Directory, count_sections, parse_directory
 from nnpack.dtypes import named
 from nnpack.errors import NnpackError, error, located
-from nnpack.limits import MAX_SECTIONS, Limits
+from nnpack.limits import Limits
 from nnpack.nodes.dense import Dense
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.source import CHUNK, Source, compute_root
 from nnpack.stream import CELLS, RAW, check_crc
 from nnpack.tree import NodeHead, lay_out, parse_tree
-from nnpack.wire import U32, U64, up8
+from nnpack.wire import U32, up8
 
 ZSTD: Final = 1
 ENTRIES: Final = 1 << 12
@@ -176,9 +176,7 @@ def directory_leaf(section: Section, source: Source, limits: Limits) -> Dense:
 def read_directory(section: Section, leaf: Dense, limits: Limits) -> Directory:
     """Decode the directory."""
     data = read_bytes(section, leaf)
-    count = int.from_bytes(data[: U64.size], "little")
-    if count < MAX_SECTIONS:
-        limits.check("sections", count, "the number of sections")
+    limits.check("sections", count_sections(data, section.offset), "the number of sections")
     return parse_directory(data, section.offset)
 
 

@@ -958,6 +958,17 @@ def test_sections_are_counted_before_they_are_looked_at():
     assert fault(a.assemble(W, W, W), limits=nnpack.Limits(sections=2)) == "limit-exceeded"
 
 
+def test_a_count_that_the_directory_has_no_room_for_is_no_question_of_limits():
+    """The length comes before the limit (SPEC 14.3, steps 10 and 11)."""
+
+    def many(directory):
+        return b"\xff\xff" + directory[2:]
+
+    for data in (a.assemble(listing=many), a.assemble(W, listing=many)):
+        for read in (read_random, read_sequential):
+            assert fault(data, read, limits=nnpack.Limits(sections=2)) == "mismatch"
+
+
 def constant(shape, dtype=a.UINT8, role=0):
     return a.node(a.CONSTANT, dtype, shape, bytes(8), role=role)
 
