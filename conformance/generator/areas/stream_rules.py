@@ -29,12 +29,14 @@ from conformance.generator.coded import (
     bad,
     body,
     longer,
+    one,
     part,
     payload,
     store,
     wrong,
 )
 from conformance.generator.mutate import parse
+from conformance.generator.tree import Leaf
 from conformance.generator.vector import Vector
 
 R0 = {"profile": "R0"}
@@ -213,6 +215,26 @@ def _tables() -> Iterator[Vector]:
         body(UNKNOWN_TABLES, 32, "", 24),
         longer(UNKNOWN_TABLES, -24),
         payload(UNKNOWN_TABLES, 0, "", 56),
+        **R0,
+    )
+    known = one(
+        "streams/registered",
+        "A codec that no profile includes and that has no shared table: the plane is raw.",
+        ["R-STR-015", "R-STR-012"],
+        "uint8",
+        b"as it is",
+        Leaf((b"as it is",), codecs=(16,), profile="R3", features=("codec.snappy",)),
+    )
+    yield known
+    yield bad(
+        "streams/registered-table",
+        "Codec 16 has no shared table, whether the reader has it or not; here it has one.",
+        "R-STR-015",
+        "bad-node",
+        known,
+        body(known, 32, struct.pack("<II", 8, 0).hex(), 0),
+        longer(known, 8),
+        payload(known, 0, b"no table".hex(), 0),
         **R0,
     )
     yield bad(

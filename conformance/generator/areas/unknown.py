@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from conformance.generator import assemble as a
 from conformance.generator import operations as o
 from conformance.generator.areas.sections import tensor
+from conformance.generator.derive import having
+from conformance.generator.kinds import csr, of
 from conformance.generator.mutate import Operation
 from conformance.generator.tree import Leaf, Tree, constant, dense
 from conformance.generator.vector import Content, Vector, invalid, other, valid
@@ -52,8 +54,24 @@ def vectors() -> Iterator[Vector]:
     """Return the area's vectors."""
     yield from (KEPT, STRANGE)
     yield from _valid()
+    yield from _unchecked()
     yield from _trees()
     yield from _strange()
+
+
+def _unchecked() -> Iterator[Vector]:
+    """Return sections of unknown types with faults that only steps 18 and 22 would find."""
+    one = tensor("a", 1)
+    leaf = dense("uint8", (4,), b"four").but(leaf=Leaf((b"few",)))
+    counts = csr((3,), 3, b"\0", of("uint8", [1]), of("uint8", [0]), of("uint8", [5]))
+    wrong = having(counts, counts=of("uint8", [2]))
+    for slug, why, tree in (
+        ("other-length", "A raw plane of 4 bytes is stored in 3", leaf),
+        ("other-counts", "The counts of a csr add up to more than it stores", wrong),
+    ):
+        yield valid(f"unknown/{slug}", f"{why}, in a section whose type nobody knows.",
+                    ["R-NOD-019", "R-RDR-007"], [one, note(9, tree)],
+                    flags=["over-validation", "ambiguity"])  # fmt: skip
 
 
 def _valid() -> Iterator[Vector]:
