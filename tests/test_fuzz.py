@@ -140,7 +140,7 @@ PLANE = b"\x40\0\0\0abc"
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [(out_of_range, "exception"), (greedy, "memory"), (endless, "hang"), (slow, "time"),
-     (lambda _, size: bytes(size + 1), "disagreement")],
+     (lambda _, size: bytes(size + 2), "disagreement")],
 )  # fmt: skip
 def test_the_oracle_finds_planted_faults(fault, kind, monkeypatch):
     from fuzz.targets import codec
