@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 from conformance.generator import dtypes
 
@@ -205,6 +206,7 @@ def dequantized(
     return cell(result, rounded(result, y))
 
 
+@cache
 def wide(operand: tuple[str, int]) -> Number:
     """Return an operand in binary32: an integer is rounded once."""
     return rounded("float32", value(*operand))

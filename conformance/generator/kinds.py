@@ -166,7 +166,7 @@ def quantized(
     }
     groups = operands.pop("group_index", ("", []))[1]
     code = operands.pop("codes")
-    out = []
+    out, grid = [], grid_of(shape, block)
     for position, i in enumerate(indices(shape) if known(*parts.values()) else ()):
         if flat_block is not None:
             group = position // flat_block
@@ -174,7 +174,7 @@ def quantized(
             at = [x // size if size else 0 for x, size in zip(i, block, strict=True)]
             if groups:
                 at[group_axis] = groups[i[group_axis]]
-            group = flat(grid_of(shape, block), at)
+            group = flat(grid, at)
         found = {name: (kind, cells[group]) for name, (kind, cells) in operands.items()}
         own = (code[0], code[1][position])
         out.append(floats.dequantized(dtype, own, divide=divide, step=step, **found))

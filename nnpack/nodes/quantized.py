@@ -186,18 +186,16 @@ class Quantized(Node):
         if step is not None and step not in STEPS:
             raise Invalid("bad-value", f"steps are {', '.join(STEPS)}, not {step}")
         check_operand("codes", codes.cell, "use .astype('int8'), or as wide as they are")
-        offsets = [role for role in ("zero", "bias", "min") if parts.get(role) is not None]
-        if len(offsets) > 1:
-            raise Invalid("bad-node", f"at most one of zero, bias, min, not {offsets}")
-        for role in ("scale", *offsets):
-            part = parts[role]
-            if part is not None and part.shape != grid:
+        operands = {role: part for role, part in parts.items() if part and role != "group_index"}
+        if len(operands) > 2:
+            raise Invalid("bad-node", f"at most one of zero, bias, min, not {[*operands][1:]}")
+        for role, part in operands.items():
+            if part.shape != grid:
                 raise Invalid("bad-shape", f"{role} of shape {part.shape} for a grid of {grid}")
-            if part is not None:
-                one = "int8" if role == "zero" else "float32"
-                check_operand(
-                    role, part.cell, f"pass np.{one}(...), or np.asarray(..., '{one}') for several"
-                )
+            one = "int8" if role == "zero" else "float32"
+            check_operand(
+                role, part.cell, f"pass np.{one}(...), or np.asarray(..., '{one}') for several"
+            )
         self._check_index(codes.shape, parts.get("group_index"), axis, flat)
         self._set(
             shape=codes.shape,

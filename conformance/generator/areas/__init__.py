@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from conformance.generator.areas import (
+    alike,
     arithmetic,
     bindings,
     canonical,
@@ -19,6 +20,7 @@ from conformance.generator.areas import (
     heads,
     huffman,
     joined,
+    large,
     leaves,
     limits,
     lz4,
@@ -73,6 +75,8 @@ AREAS = (
     arithmetic,
     joined,
     nesting,
+    alike,
+    large,
     canonical,
     limits,
     edges,

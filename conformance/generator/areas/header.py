@@ -115,6 +115,10 @@ def _ends() -> Iterator[Vector]:
         ids = ["R-TRL-005", "R-CHN-003", "R-RDR-008"]
         yield invalid(f"trailer/{slug}", why, ids, "truncated", FLOAT32, [o.cut(at)],
                       flags=["out-of-bounds"], profile="R0")  # fmt: skip
+    yield invalid("trailer/eight-bytes-more", "Eight zero bytes came into the padding before a "
+                  "payload; what stands behind them moved along.", ["R-TRL-002", "R-CHN-001"],
+                  "bad-layout", FLOAT32, [o.file(0x70, b"", bytes(8))],
+                  flags=["hidden-bytes"], profile="R0")  # fmt: skip
     for slug, new, why in (
         ("byte-behind", b"\0", "A zero byte follows the trailer."),
         ("line-behind", b"\n", "A line feed follows the trailer."),
