@@ -86,5 +86,6 @@ def blocks() -> Iterator[Vector]:
     )
     yield base
     yield bad("large/second-block-of-table", "The second of three blocks that share a table is "
-              "a word short.", "R-COD-025", "bad-stream", base, store(base, 2, stored.planes[1][:-2]),
+              "a word short.", "R-COD-025", "bad-stream", base,
+              store(base, 2, stored.planes[1][:-2]),
               flags=["out-of-bounds"])  # fmt: skip
