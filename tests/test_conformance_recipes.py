@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import pytest
 from conformance.generator.__main__ import recipes, write
 from conformance.generator.recipes import container, elements
 from conformance.runner.main import main
+from conformance.runner.vectors import matches
 
 KIT = Path(__file__).parent.parent / "conformance"
-LISTED = json.loads((KIT / "recipes.json").read_text())["vectors"]
+LISTED, COMMITTED = (
+    json.loads((KIT / f"{name}.json").read_text())["vectors"] for name in ("recipes", "manifest")
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,17 @@ def test_a_recipe_that_is_not_as_listed_is_noticed(tmp_path, capsys, monkeypatch
     assert "0 vectors, 0 MiB, not as listed" in capsys.readouterr().out
 
 
+def test_the_vectors_that_the_table_of_limits_names_exist():
+    text = (KIT / "README.md").read_text()
+    section = text.partition("## Limits and their vectors")[2].partition("\n## ")[0]
+    ids = [row["id"] for row in (*LISTED, *COMMITTED)]
+    named = re.findall(r"`((?:(?:valid|invalid|limits|encode)/)?[a-z]+/[a-z0-9*-]+)`", section)
+    assert len(named) > 50
+    for glob in named:
+        whole = glob if glob.count("/") == 2 else f"valid/{glob}"
+        assert any(matches(whole, one) for one in ids), glob
+
+
 def test_all_ids_say_that_they_are_recipes():
     assert {row["id"].split("/")[1] for row in LISTED} == {"large"}
-    committed = json.loads((KIT / "manifest.json").read_text())["vectors"]
-    assert not {row["id"] for row in LISTED} & {row["id"] for row in committed}
+    assert not {row["id"] for row in LISTED} & {row["id"] for row in COMMITTED}

@@ -15,7 +15,7 @@ def hello():
         "ok": True,
         "protocol": 1,
         "implementation": {"name": "my-reader", "version": "0", "language": "Python"},
-        "profile": "R1",  # R0 lists, R1 raw tensors, R2 zstd and csr, R3 everything (SPEC 4.2)
+        "profile": "R0",  # R0 lists, R1 raw tensors, R2 zstd and csr, R3 everything (SPEC 4.2)
         "features": [],  # "sequential", "slice", "parts", "limits", "encode", "codec.snappy", ...
     }
 
@@ -25,8 +25,8 @@ def decode(question):
 
     A valid file:  {"ok": True, "model": {"tensors": [{"name", "dtype", "shape", "kind", "image",
                     "logical"}, ...], "aliases": {}, "metadata": None, "graphs": {}, "blobs": {}}}
-    `image` is the hex of the decoded elements, little-endian, in C order (SPEC 2.4); in a tensor
-    that your profile does not cover it is None, with "unsupported" and a few words beside it.
+    `image` is the hex of the decoded elements, little-endian, in C order (SPEC 2.4), None in R0;
+    in a tensor that your profile leaves out it is None, beside "unsupported" with a few words.
     Any other file: {"ok": False, "error": {"class": "bad-checksum"}}, a class of SPEC 14.1.
     Let every other exception end the process: the runner must see it.
     """
