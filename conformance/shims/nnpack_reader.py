@@ -123,7 +123,7 @@ def told(tensor: nnpack.Tensor) -> Json:
     try:
         value, array = agreed(tensor)
         found |= inside(taken(value))
-        found["logical"] = tensor.digest()
+        found["logical"] = digest(tensor)
         found["image"] = image(taken(array), tensor.dtype)
     except nnpack.UnsupportedError as bad:
         found["unsupported"] = bad.message
@@ -147,6 +147,14 @@ def agreed(tensor: nnpack.Tensor) -> list[Any]:
     if len(refused) == 1 and tensor.size and refused[0].error_class not in free:
         raise AssertionError(f"only one of two ways refuses {tensor.name}") from refused[0]
     return found
+
+
+def digest(tensor: nnpack.Tensor) -> str:
+    """Return the logical digest of a tensor whose value was taken."""
+    try:
+        return tensor.digest()
+    except nnpack.FormatError as bad:
+        raise AssertionError(f"{tensor.name} has a value and no digest") from bad
 
 
 def taken(found: Any) -> Any:
