@@ -36,8 +36,8 @@ from conformance.generator.coded import (
     wrong,
 )
 from conformance.generator.mutate import parse
-from conformance.generator.tree import Leaf
-from conformance.generator.vector import Vector
+from conformance.generator.tree import Leaf, dense
+from conformance.generator.vector import Vector, invalid, tensor_of, valid
 
 R0 = {"profile": "R0"}
 """What a reader sees that looks at heads alone."""
@@ -198,6 +198,25 @@ def _tables() -> Iterator[Vector]:
             flags=["oom", "integer-overflow"],
             **R0,
         )
+    alike = valid(
+        "streams/alike",
+        "Three tensors differ in nothing but their names, their places and one cell.",
+        ["R-STR-016", "R-STR-010"],
+        [tensor_of(name, dense("uint8", (8,), b"as it is")) for name in ("a", "b")]
+        + [tensor_of("c", dense("uint8", (8,), b"as it in"))],
+    )
+    yield alike
+    for slug, why, error, changed in (
+        ("longer", "The second of three tensors alike has 8 bytes more than its leaf.", "mismatch",
+         operations.splice(1, "payload", 8, b"", b"and more")),
+        ("shorter", "The second of three tensors alike has 4 bytes less than its leaf.", "mismatch",
+         operations.splice(1, "payload", 4, b"t is", b"")),
+        ("flipped", "A bit of the third of three tensors alike is flipped.", "bad-checksum",
+         operations.splice(2, "payload", 0, b"a", b"c")),
+    ):  # fmt: skip
+        rule = "R-STR-010" if error == "bad-checksum" else "R-STR-016"
+        yield invalid(f"streams/alike-{slug}", why, [rule], error, alike, [changed],
+                      flags=["under-validation"])  # fmt: skip
     yield bad(
         "streams/table-of-nothing",
         "The shared table of a plane whose blocks are all raw has 0 bytes.",
