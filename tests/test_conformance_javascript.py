@@ -16,8 +16,8 @@ LEAST = 20
 
 
 def run(*command, cwd=ROOT):
-    options = {"capture_output": True, "text": True, "timeout": 500, "check": False}
-    return subprocess.run(command, cwd=cwd, **options)  # noqa: S603 - ours
+    options = {"capture_output": True, "text": True, "timeout": 500}
+    return subprocess.run(command, cwd=cwd, check=False, **options)  # noqa: S603 - ours
 
 
 def version():

@@ -198,10 +198,11 @@ def metadata_of(reader: nnpack.Reader) -> Any:
 def decode_random(source: Any, limits: nnpack.Limits, expect: str | None) -> Json:
     """Read everything of a file by random access, and check what nobody asked for."""
     with nnpack.open(source, limits=limits, expect=expect, threads=1) as reader:
-        if all(tensor.supported for tensor in reader.values()):
-            with suppress(nnpack.UnsupportedError):  # a foreign format
-                for name, array in reader.load().items():  # one request for all
-                    check_alone(reader[name], array)
+        loaded: Mapping[str, Any] = {}
+        with suppress(nnpack.UnsupportedError):
+            loaded = reader.load()  # first: it parses but one of tensors that are alike
+        for name, array in loaded.items():
+            check_alone(reader[name], array)
         aliases = reader.aliases
         model = {
             "aliases": aliases,
