@@ -199,8 +199,16 @@ def decode_random(source: Any, limits: nnpack.Limits, expect: str | None) -> Jso
     """Read everything of a file by random access, and check what nobody asked for."""
     with nnpack.open(source, limits=limits, expect=expect, threads=1) as reader:
         loaded: Mapping[str, Any] = {}
-        with suppress(nnpack.UnsupportedError):
+        try:
             loaded = reader.load()  # first: it parses but one of tensors that are alike
+        except nnpack.NnpackError as bad:
+            for (
+                tensor
+            ) in reader.values():  # what is refused together, alone is an array or an error
+                with suppress(nnpack.NnpackError):
+                    tensor.read()
+            if not isinstance(bad, nnpack.UnsupportedError):
+                raise
         for name, array in loaded.items():
             check_alone(reader[name], array)
         aliases = reader.aliases
