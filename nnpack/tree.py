@@ -137,14 +137,15 @@ def lay_out(root: NodeHead, start: int, alignment: int) -> int:
     """Set where each leaf's bytes start, in a payload at `start`; return where the last one ends.
 
     Leaves follow each other at multiples of 8; raw ones, which can be mapped, at multiples of
-    the section's alignment.
+    the section's alignment. One whose pieces are all empty, as they may be under ids that are not
+    known, has its place too; one without elements has none.
     """
     end = start
     for node in root.walk():
-        span = node.stream.span() if node.stream else 0
-        if node.stream and span:
-            node.start = up_align(end, alignment) if node.stream.is_raw else up8(end)
-            end = node.start + span
+        stream = node.stream
+        if stream and (len(stream.table) or len(stream.shared)):
+            node.start = up_align(end, alignment) if stream.is_raw else up8(end)
+            end = node.start + stream.span()
     return end
 
 

@@ -255,6 +255,21 @@ def test_a_head_that_promises_is_bounded_by_what_arrives():
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize(
+    ("cells", "payload", "error"),
+    [(8, b"abcdefgh", None), (3, b"abc" + bytes(5), None), (3, b"abc", "mismatch"),
+     (3, b"abc" + bytes(4) + b"x", "bad-layout"), (3, b"abc" + bytes(13), "mismatch")],
+)  # fmt: skip
+def test_a_leaf_that_stores_nothing_has_its_place_all_the_same(cells, payload, error):
+    """In a section that nobody knows its entries may have the length 0 (SPEC 9.3, R-NOD-019)."""
+    some = a.dense(a.UINT8, (cells,), payload[:cells], role=1)
+    none = a.node(a.DENSE, a.UINT8, (2,), a.stream([b""]), role=2)
+    tree = a.node(14, a.UINT8, (), parts=[some, none])
+    data = a.assemble(W, a.Section(300, b"x", tree, payload, flags=1))
+    assert fault(data, read_sequential) == error
+    assert [bad.error_class for bad in verify(data).faults] == [error] * bool(error)
+
+
 def test_what_is_unknown_is_skipped():
     tree = a.dense(0x02, (7,), b"payload", transform=9, codecs=(77,))
     data = a.assemble(
