@@ -292,9 +292,10 @@ def questions() -> list[Question]:
     return found
 
 
-def reading() -> Reading:
-    """Return the package's reader, whose checks have switches."""
-    sys.meta_path.insert(0, Finder())
+def reading(*, switches: bool = True) -> Reading:
+    """Return the package's reader, its checks behind switches."""
+    if switches:
+        sys.meta_path.insert(0, Finder())
     spec = importlib.util.spec_from_file_location("shim", HERE / "shims" / "nnpack_reader.py")
     if spec is None or spec.loader is None:
         raise SystemExit("shims/nnpack_reader.py is not there")
@@ -353,7 +354,8 @@ def faults(alive: Sequence[Survivor], groups: Json) -> Iterator[str]:
         yield "a check stands in two groups"
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> None:
+def stop(_signal: int, _frame: FrameType | None) -> None:
+    """End what takes too long."""
     raise TimeoutError
 
 
@@ -362,7 +364,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="*", help="modules, as a glob; no reason is looked at")
     options = parser.parse_args()
-    signal.signal(signal.SIGALRM, _stop)
+    signal.signal(signal.SIGALRM, stop)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     reader = reading()
     alive = [*survivors(reader.ask, questions(), options.only)]

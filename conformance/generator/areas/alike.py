@@ -29,9 +29,9 @@ def halves(name: str) -> Content:
 
 ROOMS = valid(
     "alike/rooms",
-    "Tensors of one type and shape have room for 4, 4, 0 and 8 exceptions, and none.",
+    "Tensors of one type and shape have room for 4, 4, 4, 0 and 8 exceptions, and none.",
     ["R-TRF-010", "R-RDR-001"],
-    [exponents(name, room) for name, room in (("a", 1), ("b", 1), ("c", 0), ("d", 2))],
+    [exponents(name, room) for name, room in (("a", 1), ("b", 1), ("c", 1), ("d", 0), ("e", 2))],
     flags=["silent-wrong-value"],
 )
 HALVES = valid(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from conformance.generator.coded import bad, one, some, store
+from conformance.generator.coded import bad, near, one, some, store
 from conformance.generator.derive import broken, having, of_tree
-from conformance.generator.encoders.leaf import huffman, leaf
-from conformance.generator.encoders.transforms import BYTES
+from conformance.generator.encoders.leaf import RAW, huffman, leaf
+from conformance.generator.encoders.transforms import BYTES, PAIR
 from conformance.generator.kinds import codebook, csr, elements, of, quantized, real, same
 from conformance.generator.vector import Vector
 
@@ -47,14 +47,15 @@ def groups() -> Iterator[Vector]:
     small = codebook((2, 1), of("uint8", [1, 2, 3, 4], (1, 1, 2, 2)), same("uint1", (1, 1), 1),
                      None, 2, 0)  # fmt: skip
     first, second = elements(small)
-    tall = having(small, indices=same("uint1", (1, MANY), 1)).but(
-        shape=(2, MANY), image=first * MANY + second * MANY
-    )
-    yield of_tree(
-        "large/vectors", "The two elements of a vector stand a quarter of a million apart.",
-        ["R-CBK-010", "R-CBK-001"], tall, ([0, 5], [2, 7]), ([1, MANY - 1], [2, MANY]),
-        flags=["silent-wrong-value"],
-    )  # fmt: skip
+    for slug, wide in (("vectors", 200_003), ("vectors-wide", MANY)):
+        tall = having(small, indices=same("uint1", (1, wide), 1)).but(
+            shape=(2, wide), image=first * wide + second * wide
+        )
+        yield of_tree(
+            f"large/{slug}", f"The two elements of a vector stand {wide:,} apart.",
+            ["R-CBK-010", "R-CBK-001"], tall, ([0, 5], [2, 7]), ([1, wide - 1], [2, wide]),
+            flags=["silent-wrong-value"],
+        )  # fmt: skip
     scale = real("float32", 1, "0.5", 2, 4, shape=(2, 2))
     small = quantized("float16", same("int8", (2, 3), -3), scale, block=[1, 2])
     cells = elements(small)
@@ -89,3 +90,15 @@ def blocks() -> Iterator[Vector]:
               "a word short.", "R-COD-025", "bad-stream", base,
               store(base, 2, stored.planes[1][:-2]),
               flags=["out-of-bounds"])  # fmt: skip
+    image = near("bfloat16", 1500, spread=1)
+    coders = [RAW, huffman(2, {0: 1, 255: 1}), RAW]
+    stored = leaf("bfloat16", image, PAIR, coders, log2=10, blocks=[{"base": 113}] * 2)
+    yield one(
+        "large/blocks-of-forms",
+        "Two blocks of a transform with forms share a table.",
+        ["R-STR-007", "R-TRF-008"],
+        "bfloat16",
+        image,
+        stored,
+        slices=[(1020, 1030)],
+    )
