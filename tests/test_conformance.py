@@ -1,0 +1,280 @@
+"""The conformance kit is whole: its vectors, what they trace to, and what they prove."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from fnmatch import filter as filter_names
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from conformance import removal, trace
+
+ROOT = Path(__file__).parent.parent
+KIT = ROOT / "conformance"
+SIDECARS = [json.loads(path.read_bytes()) for path in sorted((KIT / "vectors").rglob("*.json"))]
+LARGE = {
+    "All patterns of 16 bits": {"valid/dtype/bfloat16", "valid/dtype/float16", "valid/value/*16"},
+    "High alignments": {"*/sections/alignment-*", "*/canonical/alignment-*", "*/aligned-4096"},
+    "Many lanes": {"valid/*/lanes-16384"},
+    "Long texts and names": {"invalid/metadata/many-levels*", "invalid/graph/int-long"},
+    "Many nodes or sections": {"*/nodes-6?", "valid/directory/many", "valid/edge/all-private-ids"},
+    "Every data type, or several blocks": {
+        "valid/transforms/*", "valid/pair/*", "valid/float5/*", "*/streams/*", "encode/canonical/blobs",
+    },
+    "Full tables": {"valid/registered/lzw-full*"},
+}  # fmt: skip
+"""Vectors above 4 KiB, by the reason for their size."""
+
+
+def run(*arguments, seconds=300):
+    """Run a program of the kit with this package; return its status and its output."""
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True,
+        timeout=seconds, env={**os.environ, "PYTHONPATH": paths}, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+# Vectors
+
+
+def test_the_generator_makes_what_is_committed():
+    status, said = run("-m", "conformance.generator", "--check")
+    assert (status, said) == (0, f"{len(SIDECARS)} vectors, 0 changed, 0 stale\n")
+
+
+def test_there_are_vectors_of_everything():
+    rejected = [one for one in SIDECARS if one["result"] == "reject"]
+    assert len(SIDECARS) >= 400
+    assert len([one for one in rejected if one["id"].startswith("invalid/")]) >= 200
+    assert min(trace.load().classes.values()) >= 3
+
+
+def test_only_vectors_that_are_about_size_are_large():
+    patterns = [pattern for group in LARGE.values() for pattern in group]
+    large = {one["id"] for one in SIDECARS if one["size"] > 4096}
+    named = {name for name in large if any(fnmatch(name, pattern) for pattern in patterns)}
+    assert large == named
+    assert all(filter_names(large, pattern) for pattern in patterns)
+    assert sum(one["size"] for one in SIDECARS) < 3 << 20
+
+
+def test_the_package_passes_every_vector(tmp_path):
+    testee = [sys.executable, KIT / "shims/nnpack_reader.py"]
+    status, said = run(KIT / "run.py", "--timeout", 30, "--report", tmp_path, "--", *testee)
+    header, *lines, footer = map(json.loads, (tmp_path / "results.ndjson").read_text().splitlines())
+    assert status == 0, said
+    assert header["transport"] == "serve"
+    assert {"sequential", "slice", "parts", "limits", "encode"} <= {*header["features"]}
+    assert {one["id"] for one in lines} == {one["id"] for one in SIDECARS}
+    optional = {one["id"] for one in SIDECARS if not {*one["features"]} <= {*header["features"]}}
+    declined = {one["id"] for one in lines if one["status"] == "declined"}
+    assert declined <= optional
+    assert footer["counts"].get("pass", 0) + len(declined) == len(SIDECARS)
+
+
+# Traces
+
+
+@pytest.fixture(scope="module")
+def traced():
+    return trace.load()
+
+
+def test_every_requirement_has_vectors_or_a_reason_and_was_read(traced):
+    assert trace.faults(traced) == []
+
+
+def replace_field(traced, name, value):
+    return traced._replace(**{name: value})
+
+
+def without(mapping, key):
+    return {name: value for name, value in mapping.items() if name != key}
+
+
+PLANTED = {
+    "a changed sentence": (
+        lambda t: replace_field(t, "sentences", {**t.sentences, "R-CSR-008": "Something else."}),
+        "R-CSR-008 has changed: read its sentence",
+    ),
+    "a new sentence": (
+        lambda t: replace_field(t, "sentences", {**t.sentences, "R-NEW-001": "A reader MUST."}),
+        "R-NEW-001 has no vector and no reason in untested.toml: A reader MUST.",
+    ),
+    "a keyword without an id": (
+        lambda t: replace_field(t, "unnumbered", ["It MUST be so."]),
+        "a keyword without an id: It MUST be so.",
+    ),
+    "a removed vector": (
+        lambda t: replace_field(t, "vectors", without(t.vectors, "R-CAT-001")),
+        "R-CAT-001 has no vector and no reason in untested.toml",
+    ),
+    "an unknown id": (
+        lambda t: replace_field(t, "vectors", {**t.vectors, "R-XYZ-001": ["invalid/x"]}),
+        "R-XYZ-001 is not in SPEC.md: invalid/x",
+    ),
+    "a stale reason": (
+        lambda t: replace_field(t, "untested", {**t.untested, "R-CAT-001": "it binds a writer"}),
+        "R-CAT-001 has a vector",
+    ),
+    "a reason of no words": (
+        lambda t: replace_field(t, "untested", {**t.untested, "R-WRT-001": ""}),
+        "R-WRT-001: a reason of no words",
+    ),
+    "a class with two vectors": (
+        lambda t: replace_field(t, "classes", {**t.classes, "trailing-data": 2}),
+        "class trailing-data has 2 vectors, at least 3 are needed",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PLANTED)
+def test_a_planted_fault_of_the_trace_is_found(traced, what):
+    plant, expected = PLANTED[what]
+    assert [fault for fault in trace.faults(plant(traced)) if fault.startswith(expected)]
+
+
+def test_requirements_are_read_from_sentences_and_rows():
+    found, unnumbered = trace.requirements(
+        "A reader MUST look. [R-AAA-001]\n| 0 | u8 | zero [R-AAA-002] | `bad-value` |\n"
+        "```\nIt MUST not count here.\n```\nIt MUST be numbered.\nIt MUST once. [R-AAA-001]\n"
+    )
+    assert [*found] == ["R-AAA-001", "R-AAA-002"]
+    assert unnumbered == ["It MUST be numbered.", "R-AAA-001 twice: It MUST once. [R-AAA-001]"]
+
+
+# Proof by removal
+
+
+def test_every_check_of_the_reader_is_proved_or_has_its_reason():
+    status, said = run(KIT / "removal.py", seconds=600)
+    assert status == 0, said
+    assert said.splitlines()[-1].endswith(" 0 faults")
+    groups = tomllib.loads((KIT / "removal.toml").read_text())
+    of_readers = [key for name in ("plugins", "damage", "large") for key in groups[name]["checks"]]
+    assert [*groups] == ["callers", "plugins", "io", "damage", "large"]
+    assert len(of_readers) <= 3
+
+
+SOURCE = """
+class Wrong(Exception):
+    pass
+
+def error(name):
+    return Wrong(name)
+
+def read(number, text):
+    if number > 5:
+        raise error("high")
+    if number > 7:
+        raise error("very high")
+    if number < 0 or number == 3:
+        raise error("odd")
+    try:
+        return int(text)
+    except ValueError as bad:
+        raise error("text") from bad
+
+def faults(number):
+    if number == 4:
+        yield error("four")
+"""
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """A module of checks behind switches, and what they say to some questions."""
+    switches = removal.Switches()
+    monkeypatch.setattr(removal, "SWITCHES", switches)
+    path = tmp_path / "planted.py"
+    path.write_text(SOURCE)
+    loader = removal.Loader("planted", str(path))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("planted", loader))
+    loader.exec_module(module)
+
+    def ask(question):
+        number, text = question.asked
+        try:
+            return {"ok": module.read(number, text), "faults": [*map(str, module.faults(number))]}
+        except module.Wrong as bad:
+            return {"class": str(bad)}
+        except ValueError:
+            return {"crash": "ValueError"}
+
+    return switches, ask
+
+
+def questions(*asked):
+    return [removal.Question(f"v{number}", "arrays", one) for number, one in enumerate(asked)]
+
+
+def keys(found):
+    return [one.check.key.partition(": ")[2] for one in found]
+
+
+def test_removal_finds_a_check_that_others_make_useless(planted):
+    switches, ask = planted
+    assert [check.text for check in switches.checks] == [
+        "number > 5", "number > 7", "number < 0", "number == 3",
+        "raise error('text') from bad", "number == 4",
+    ]  # fmt: skip
+    asked = questions((6, "1"), (8, "1"), (-1, "1"), (3, "1"), (4, "1"), (1, "x"), (1, "1"))
+    found = [*removal.survivors(ask, asked)]
+    assert keys(found) == ["number > 7"]
+    assert [*removal.faults(found, {})] == [
+        "survives without a reason: planted:11 planted.read: number > 7 (no vector comes here)"
+    ]
+
+
+def test_removal_finds_a_check_without_a_vector(planted):
+    _, ask = planted
+    found = [*removal.survivors(ask, questions((6, "1"), (3, "1"), (1, "x")))]
+    assert keys(found) == ["number > 7", "number < 0", "number == 4"]
+
+
+def test_removal_finds_a_check_whose_vectors_another_refuses_as_well(planted):
+    _, ask = planted
+
+    def forgiving(question):
+        return {"class": "any"} if "class" in (said := ask(question)) else said
+
+    asked = questions((8, "1"), (-1, "1"), (3, "1"), (4, "1"), (1, "x"))
+    found = [*removal.survivors(forgiving, asked)]
+    assert [(one.check.text, one.reached) for one in found] == [
+        ("number > 5", ["v0"]),
+        ("number > 7", []),
+    ]
+
+
+def group(*checks, reached=False, reason="it is so"):
+    return {"reached": reached, "reason": reason, "checks": [*checks]}
+
+
+def test_reasons_for_survivors_are_held_to_what_they_say():
+    check = removal.Check("module", "read", 7, "number > 5")
+    idle, reached = removal.Survivor(check, []), removal.Survivor(check, ["v0", "v1"])
+    key = "module.read: number > 5"
+    assert [*removal.faults([idle], {"callers": group(key)})] == []
+    assert [*removal.faults([reached], {"large": group(key, reached=True)})] == []
+    (said,) = removal.faults([reached], {"callers": group(key)})
+    assert said == (
+        f"[callers] says that no vector comes here: module:7 {key} (2 answers stay what they are, "
+        "that to v0)"
+    )
+    assert [*removal.faults([], {"callers": group(key)})] == [
+        f"no survivor, take it out of [callers]: {key}"
+    ]
+    assert [*removal.faults([idle], {"callers": group(key, reason="")})] == [
+        "[callers] has no reason"
+    ]
+    assert [*removal.faults([idle], {"a": group(key), "b": group(key)})] == [
+        "a check stands in two groups"
+    ]
+    assert [*removal.faults([idle, idle], {"a": group(key)})] == ["two survivors have one name"]
