@@ -10,6 +10,7 @@ from __future__ import annotations
 import dis
 import importlib.util
 import sys
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -52,7 +53,7 @@ def _is_branch(step: dis.Instruction) -> bool:
     return step.opname.startswith("POP_JUMP") or step.opname == "FOR_ITER"
 
 
-class Edges:
+class Edges(ABC):
     """What both ways to count share."""
 
     unit = ""
@@ -62,17 +63,17 @@ class Edges:
         self.reached: set[Edge] = set()
         self._known = 0, 0
 
+    @abstractmethod
     def watch(self, number: int) -> AbstractContextManager[None]:
         """Count in the run of this number."""
-        raise NotImplementedError
 
+    @abstractmethod
     def new(self) -> int:
         """Return how many edges were new since the last time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def each(self, code: CodeType) -> int:
         """Return how many edges a function has."""
-        raise NotImplementedError
 
     def summary(self) -> str:
         """Say how many are reached of those of the modules that are loaded."""

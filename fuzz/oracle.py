@@ -161,6 +161,7 @@ def _tracing(traced: bool) -> Iterator[None]:
 
 
 def _quietly(run: Callable[[bytes], None], data: bytes) -> None:
+    """Run once more; what it raises was judged the first time."""
     with suppress(Exception):
         run(data)
 
