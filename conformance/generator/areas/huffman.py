@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from conformance.generator.coded import bad, noise, part, plane, store
 from conformance.generator.encoders import lanes
-from conformance.generator.encoders.leaf import huffman, leaf
+from conformance.generator.encoders.leaf import Coder, huffman, leaf
 from conformance.generator.tree import dense
 from conformance.generator.vector import Vector, tensor_of, valid
 
@@ -19,6 +19,24 @@ WIDE = dict.fromkeys(range(256), 9) | {0: 1, 255: 8}
 def letters(count: int, choices: bytes = b"aaaabbcc", seed: str = "") -> bytes:
     """Return symbols in no order."""
     return bytes(choices[byte % len(choices)] for byte in noise("letters" + seed, count))
+
+
+def many_lanes(name: str, coder: Callable[[int], Coder], each: int) -> Iterator[Vector]:
+    """Return planes in 1 to 512 lanes of `each` symbols and some more."""
+    for low, high in ((0, 4), (5, 7), (8, 9)):
+        contents = []
+        for log2 in range(low, high + 1):
+            data = letters((each << log2) + 77, seed=str(log2))
+            stored = leaf("uint8", data, coders=[coder(log2)])
+            if len(stored.planes[0]) >= len(data):
+                raise ValueError("not coded")
+            contents.append(tensor_of(f"w{log2}", dense("uint8", (len(data),), data, stored)))
+        yield valid(
+            f"{name}/lanes-{1 << low}-{1 << high}",
+            f"From {1 << low} to {1 << high} lanes, the last step taken in part.",
+            ["R-COD-023", "R-COD-025", "R-COD-053"],
+            contents,
+        )
 
 
 BASE = plane(
@@ -71,20 +89,7 @@ def _valid() -> Iterator[Vector]:
         huffman(0, DEEP),
         flags=["over-validation"],
     )
-    for low, high in ((0, 4), (5, 7), (8, 9)):
-        contents = []
-        for log2 in range(low, high + 1):
-            data = letters((3 << log2) + 77, seed=str(log2))
-            stored = leaf("uint8", data, coders=[huffman(log2, THREE)])
-            if len(stored.planes[0]) >= len(data):
-                raise ValueError("not coded")
-            contents.append(tensor_of(f"w{log2}", dense("uint8", (len(data),), data, stored)))
-        yield valid(
-            f"huffman/lanes-{1 << low}-{1 << high}",
-            f"From {1 << low} to {1 << high} lanes, the last step taken in part.",
-            ["R-COD-023", "R-COD-025", "R-COD-053"],
-            contents,
-        )
+    yield from many_lanes("huffman", lambda log2: huffman(log2, THREE), 3)
     yield plane(
         "huffman/lanes-16384",
         "The greatest number of lanes, three of which have a third symbol.",

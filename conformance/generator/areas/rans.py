@@ -5,12 +5,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from conformance.generator.areas.huffman import letters
+from conformance.generator.areas.huffman import letters, many_lanes
 from conformance.generator.coded import bad, part, plane, store
 from conformance.generator.encoders import lanes
-from conformance.generator.encoders.leaf import leaf, rans
-from conformance.generator.tree import dense
-from conformance.generator.vector import Vector, tensor_of, valid
+from conformance.generator.encoders.leaf import rans
+from conformance.generator.vector import Vector
 
 THREE = {97: 2048, 98: 1500, 99: 548}
 DATA = letters(150)
@@ -65,20 +64,7 @@ def _valid() -> Iterator[Vector]:
         rans(2, dict.fromkeys(range(256), 1) | {0x80: 4096 - 255}),
         flags=["out-of-bounds"],
     )
-    for low, high in ((0, 4), (5, 7), (8, 9)):
-        contents = []
-        for log2 in range(low, high + 1):
-            data = letters((6 << log2) + 77, seed=str(log2))
-            stored = leaf("uint8", data, coders=[rans(log2, THREE)])
-            if len(stored.planes[0]) >= len(data):
-                raise ValueError("not coded")
-            contents.append(tensor_of(f"w{log2}", dense("uint8", (len(data),), data, stored)))
-        yield valid(
-            f"rans/lanes-{1 << low}-{1 << high}",
-            f"From {1 << low} to {1 << high} lanes, the last step taken in part.",
-            ["R-COD-023", "R-COD-025", "R-COD-053"],
-            contents,
-        )
+    yield from many_lanes("rans", lambda log2: rans(log2, THREE), 6)
     yield plane(
         "rans/lanes-16384",
         "The greatest number of lanes.",
