@@ -30,6 +30,12 @@ CLASSES = {"container": 5, "tree": 4, "stream": 4, "reader": 4, "graph": 1, "met
 """Classes that so few runs reach at least."""
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch):
+    """Traced for coverage, Python is many times slower: here runs have to end, not to be fast."""
+    monkeypatch.setattr(oracle, "SECONDS", 15.0)
+
+
 def nothing(*_):
     """Take a note of nothing."""
 
