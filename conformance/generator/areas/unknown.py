@@ -9,7 +9,7 @@ from conformance.generator import assemble as a
 from conformance.generator import operations as o
 from conformance.generator.areas.sections import tensor
 from conformance.generator.derive import having
-from conformance.generator.kinds import csr, of
+from conformance.generator.kinds import concat, csr, of
 from conformance.generator.mutate import Operation
 from conformance.generator.tree import Leaf, Tree, constant, dense
 from conformance.generator.vector import Content, Vector, invalid, other, valid
@@ -77,6 +77,7 @@ def _unchecked() -> Iterator[Vector]:
 def _valid() -> Iterator[Vector]:
     one, two = tensor("a", 1), tensor("b", 2)
     leaf = dense("uint8", (3,), b"abc")
+    nothing = dense("uint8", (3,), b"abc").but(leaf=Leaf((b"",)))
     for slug, why, contents, options in (
         ("first", "An ancillary section of an unknown type stands first.",
          [note(9), one, two], {}),
@@ -94,6 +95,9 @@ def _valid() -> Iterator[Vector]:
          [note(9, Tree("concat", "uint8", (6,), None, bytes(8), {},
                        {"1": (1, leaf), "2": (2, leaf)}, kind_id=a.CONCAT, dtype_id=0x18),
                b"x", 6), one], {}),
+        ("empty-leaves",
+         "Of four leaves of an ancillary section two store nothing, and begin at multiples of 8.",
+         [note(9, concat(0, leaf, nothing, leaf, nothing), b"x"), one], {}),
         ("no-leaf", "The tree of an ancillary section owns no payload, so that its body is free.",
          [note(9, constant("uint8", (2,), b"\1")), one], {}),
         ("names-section-first",
