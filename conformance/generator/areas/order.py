@@ -49,6 +49,9 @@ def vectors() -> Iterator[Vector]:
     yield found("head-checksum-before-type", "bad-checksum", "The directory's type is 8, and the "
                 "checksum of its head is that of type 7.", FLOAT32,
                 o.file(148, b"\7", b"\x08"))  # fmt: skip
+    yield found("head-checksum-before-length", "bad-checksum", "The directory's payload length is "
+                "2^62 more than when the checksum of its head was taken.", FLOAT32,
+                o.file(167, b"\0", b"\x40"))  # fmt: skip
     yield found("bound-before-checksum", "bad-layout", "The directory is longer than its offset, "
                 "and a bit of it is flipped.", EMPTY, o.directory(None, b"", bytes(16)),
                 o.file(96, b"\0", b"\1"))  # fmt: skip
@@ -61,6 +64,8 @@ def vectors() -> Iterator[Vector]:
     yield found("inline-before-tree", "mismatch", "The inline name of a tensor differs, and its "
                 "tree has a reserved bit set.", MIXED, o.inline(T, "name", b"x".hex()),
                 o.splice(T, "body", 5, b"\0", b"\1"), profile="R1")  # fmt: skip
+    yield found("inline-before-alias", "mismatch", "A tensor is listed as an alias, which has no "
+                "payload.", FLOAT32, o.listed(0, "type", 4), ids=("R-SEC-029",))  # fmt: skip
     yield found("padding-before-tree", "bad-layout", "A byte of the padding before a payload is "
                 "set, and the tree has a reserved bit set.", FLOAT32,
                 o.section(0, "lead", "01" + "00" * 31),

@@ -5,13 +5,13 @@ import { NnpackError, need } from "./errors.js";
 import { readName } from "./text.js";
 import {
   needZeros,
-  position,
   putU16,
   putU32,
   putU64,
   startsWith,
   u16,
   u32,
+  u64,
   up8,
   upAlign,
 } from "./wire.js";
@@ -53,14 +53,7 @@ export function parseFixed(b, at, offset) {
     headLength: u32(b, at + 8),
     nameLength,
     alignment: b[at + 14],
-    payloadLength: position(
-      b,
-      at + 16,
-      Number.MAX_SAFE_INTEGER,
-      "bad-layout",
-      "payload length",
-      offset + 16,
-    ),
+    payloadLength: Number(u64(b, at + 16)),
     checksum: u32(b, at + 28),
   };
 }
@@ -105,7 +98,7 @@ function needReserved(b, at, offset) {
   need(u32(b, at + 24) === 0, "reserved-nonzero", "bytes 24 to 27 of a head", offset + 24);
 }
 
-/** What the fields of a head must keep by themselves: flags, type, name length, alignment. */
+/** What the fields of a head must keep by themselves. */
 export function needFields({ type, flags, nameLength, alignment, payloadLength, offset }) {
   need(flags < 2, "reserved-nonzero", "flags of a section", offset + 6);
   need(type !== 0, "bad-layout", "section of type 0", offset + 4);
@@ -119,8 +112,13 @@ export function needFields({ type, flags, nameLength, alignment, payloadLength, 
   );
   const most2 = payloadLength === 0 ? 3 : 16;
   need(alignment >= 3 && alignment <= most2, "bad-layout", `alignment 2^${alignment}`, offset + 14);
-  const bare = type === ALIAS || type === NAMES;
-  need(!bare || payloadLength === 0, "bad-layout", `payload of the ${name} section`, offset + 16);
+  const exact = Number.isSafeInteger(payloadLength);
+  need(exact, "bad-layout", `payload of ${payloadLength} bytes`, offset + 16);
+}
+
+/** R-SEC-029 and R-NAM-009. */
+export function needNoPayload({ payloadLength, offset }) {
+  need(payloadLength === 0, "bad-layout", `payload of ${payloadLength} bytes`, offset + 16);
 }
 
 /** A critical section of an unknown type makes the file unreadable (R-SEC-016). */

@@ -32,6 +32,7 @@ export function parseNames(section) {
   const base = bodyOffset(section);
   const bound = new Map();
   let before = -1;
+  head.needNoPayload(section);
   need(b.length > 0, "bad-layout", "a names section without entries", base);
   for (let at = 0; at < b.length;) {
     const [entryClass, id] = [b[at], b[at + 1]];
@@ -77,6 +78,7 @@ export function parseBody(section, tensorNamed) {
 }
 
 function parseAlias(section, tensorNamed) {
+  head.needNoPayload(section);
   const { body: b } = section;
   const base = bodyOffset(section);
   const length = b.length < 2 ? 0 : u16(b, 0);
