@@ -1,20 +1,20 @@
 """Two readers and mutated files: where do they differ?
 
-    python fuzz/differential.py --a CMD --b CMD [--seconds N | --runs N] [--seed S]
+    python fuzz/differential.py --a CMD --b CMD [--seconds N | --runs N] [--seed S] [--first]
 
 Each command is a testee of conformance/PROTOCOL.md, asked with `CMD serve`. Compared are, strictly,
 whether a file is accepted and, where both accept, every image bit for bit and all the rest that
-both answer. Three things are not compared, but counted and shown:
+both answer. A difference is a fault, and the exit status 1. Other classes are a question to the
+text: a file may break several rules, and of those that break in one step each class is right
+(SPEC 14.3). Three things are only counted and shown:
 
-- Classes, where several operations made the file: they may break several rules, and of those that
-  break in one step each class is right (SPEC 14.3). One operation may do so too, by which a
-  difference is a question to the text before it is a fault.
+- Classes, where several operations made the file.
 - The verdict, where an operation changed bytes inside a zstd, deflate, brotli or gzip stream: what
   else a decoder finds malformed is the library's. Bits are compared where both accept.
 - The verdict, where the reader that accepts says that it does not have what a part of it needs.
 
-Of each bucket - verdicts, classes, what the operations change - the first file is made smaller, and
-saved in fuzz/findings with a sidecar from which a vector is made.
+Of each bucket of faults and questions - verdicts, classes, what the operations change - the first
+file is made smaller, and saved in fuzz/findings with a sidecar from which a vector is made.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ SECONDS = 10.0
 LIMITS = {"tensor": 1 << 20, "request": 1 << 22}
 """Policy limits, so that no answer depends on the memory that happens to be free."""
 STATUS = 10.0
+FAULT, QUESTION, COUNT = WEIGHTS = "faults", "questions", "counted only"
 Answer = dict[str, Any]
 
 
@@ -74,8 +75,8 @@ class Outcome(NamedTuple):
     classes: tuple[str, str]
     differs: str
     """In what; empty if in nothing."""
-    counted: bool = False
-    """Whether the difference is only counted."""
+    weight: str = FAULT
+    """How much that says."""
 
 
 def verdict(answer: Answer) -> tuple[str, str]:
@@ -99,10 +100,11 @@ def compare(one: Answer, other: Answer, *, single: bool, library: bool) -> Outco
     (a, why_a), (b, why_b) = verdict(one), verdict(other)
     verdicts, classes = (a, b), (why_a, why_b)
     if a != b or a.startswith("("):
-        counted = {a, b} == {"accept", "reject"} and (library or declined(one) or declined(other))
-        return Outcome(verdicts, classes, "verdict", counted)
+        lax = {a, b} == {"accept", "reject"} and (library or declined(one) or declined(other))
+        return Outcome(verdicts, classes, "verdict", COUNT if lax else FAULT)
     if a == "reject":
-        return Outcome(verdicts, classes, "class" if why_a != why_b else "", not single)
+        differs = "class" if why_a != why_b else ""
+        return Outcome(verdicts, classes, differs, QUESTION if single else COUNT)
     return Outcome(verdicts, classes, model(one["model"], other["model"]))
 
 
@@ -192,8 +194,7 @@ class Differential:
         self._bases = [(said, data) for data, said in known.items()]
         self._bases += [("", data) for data in seeds.files() if data not in known]
         self._donors = [data for _, data in self._bases]
-        self.buckets: Counter[tuple[Any, ...]] = Counter()
-        self.counted: Counter[tuple[Any, ...]] = Counter()
+        self.buckets: dict[str, Counter[tuple[Any, ...]]] = {name: Counter() for name in WEIGHTS}
         self.verdicts: Counter[str] = Counter()
         self.runs = 0
 
@@ -206,10 +207,9 @@ class Differential:
         self.verdicts[" ".join(outcome.verdicts)] += 1
         if not outcome.differs:
             return None
-        found = self.counted if outcome.counted else self.buckets
-        bucket = self._bucket(outcome, operations)
+        found, bucket = self.buckets[outcome.weight], self._bucket(outcome, operations)
         found[bucket] += 1
-        if outcome.counted or found[bucket] > 1:
+        if outcome.weight == COUNT or found[bucket] > 1:
             return None
         return self._save(said, base, self._smallest(base, operations, outcome), outcome)
 
@@ -271,10 +271,10 @@ class Differential:
     def show(self) -> str:
         """Return the numbers."""
         lines = [f"{self.runs:,} files: {dict(self.verdicts)}"]
-        for title, found in (("different", self.buckets), ("counted only", self.counted)):
-            lines.append(f"{title}: {sum(found.values())} in {len(found)} buckets")
-            lines += [f"  {many:6} {' '.join(map(str, bucket))}"
-                      for bucket, many in found.most_common(20)]  # fmt: skip
+        for weight, found in self.buckets.items():
+            lines.append(f"{weight}: {sum(found.values())} in {len(found)} buckets")
+            shown = found.most_common(20 if weight == COUNT else None)
+            lines += [f"  {many:6} {' '.join(map(str, bucket))}" for bucket, many in shown]
         return "\n".join(lines)
 
     def close(self) -> None:
@@ -291,11 +291,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--runs", type=float, default=float("inf"))
     parser.add_argument("--seed", default="1")
+    parser.add_argument("--first", action="store_true", help="end at the first fault")
     options = parser.parse_args()
     both = Differential((options.a, options.b), options.seed)
     start = told = time.monotonic()
     try:
-        while both.runs < options.runs and time.monotonic() - start < options.seconds:
+        while (both.runs < options.runs and time.monotonic() - start < options.seconds
+               and not (options.first and both.buckets[FAULT])):  # fmt: skip
             found = both.step()
             if found:
                 sys.stdout.write(f"DIFFER {found}\n")
@@ -306,7 +308,7 @@ def main() -> int:
     finally:
         both.close()
     sys.stdout.write(both.show() + "\n")
-    return int(bool(both.buckets))
+    return int(bool(both.buckets[FAULT]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Fuzz the package: replay the corpus, then mutate it, and keep what goes new ways.
 
-python fuzz/run.py [--target T ...] [--seconds N | --runs N] [--seed S] [--jobs J]
+python fuzz/run.py [--target T ...] [--seconds N | --runs N] [--seed S] [--jobs J] [--first]
 python fuzz/run.py --replay FILE [--target T ...]
 """
 
@@ -92,10 +92,14 @@ class Job:
                 self._process.join()
                 return Found.of_death(self._noted, self._process.exitcode)
         if time.monotonic() - self._heard > STUCK:
-            self._process.kill()
-            self._process.join()
+            self.stop()
             return Found.of_death(self._noted, None)
         return ()
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.join()
 
     def again(self) -> Job | None:
         """Return one in its place, with another seed, unless it died too often."""
@@ -140,6 +144,10 @@ def fuzz(options: argparse.Namespace) -> int:
                 jobs.remove(job)
             elif message:
                 show(job.number, *message)
+        if options.first and found:
+            for job in jobs:
+                job.stop()
+            break
     say(f"{len(found)} findings" + "".join(f"\n  {one.command()}" for one in found.values()))
     return int(bool(found))
 
@@ -152,6 +160,7 @@ def main() -> int:
     parser.add_argument("--runs", type=float, default=float("inf"), help="of each target")
     parser.add_argument("--seed", default="1")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--first", action="store_true", help="end at the first finding")
     parser.add_argument("--replay", type=Path, help="run one input, and say what happens")
     options = parser.parse_args()
     options.target = options.target or [*TARGETS]

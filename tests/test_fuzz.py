@@ -13,7 +13,7 @@ import pytest
 
 import nnpack
 from fuzz import dictionary, differential, oracle, seeds, structure
-from fuzz.differential import compare, in_library
+from fuzz.differential import COUNT, FAULT, QUESTION, compare, in_library
 from fuzz.edges import counted
 from fuzz.oracle import Finding, gate
 from fuzz.session import Session, corpus
@@ -267,27 +267,27 @@ def reject(error):
 
 def outcome(one, other, *, single=True, library=False):
     found = compare(one, other, single=single, library=library)
-    return found.differs, found.counted
+    return found.differs, found.weight
 
 
 def test_verdicts_and_images_are_compared_strictly():
     other = {"ok": True, "model": {"tensors": [{"name": "w", "dtype": "uint8", "image": "01"}]}}
-    assert outcome(ACCEPT, ACCEPT) == ("", False)
-    assert outcome(ACCEPT, other) == ("tensor image", False)
-    assert outcome(ACCEPT, reject("bad-node")) == ("verdict", False)
-    assert outcome(ACCEPT, reject("(crash)"), library=True) == ("verdict", False)
+    assert outcome(ACCEPT, ACCEPT)[0] == ""
+    assert outcome(ACCEPT, other) == ("tensor image", FAULT)
+    assert outcome(ACCEPT, reject("bad-node")) == ("verdict", FAULT)
+    assert outcome(ACCEPT, reject("(crash)"), library=True) == ("verdict", FAULT)
 
 
 def test_classes_are_compared_where_one_operation_was_made():
-    assert outcome(reject("bad-node"), reject("bad-node")) == ("", False)
-    assert outcome(reject("bad-node"), reject("bad-text")) == ("class", False)
-    assert outcome(reject("bad-node"), reject("bad-text"), single=False) == ("class", True)
+    assert outcome(reject("bad-node"), reject("bad-node"))[0] == ""
+    assert outcome(reject("bad-node"), reject("bad-text")) == ("class", QUESTION)
+    assert outcome(reject("bad-node"), reject("bad-text"), single=False) == ("class", COUNT)
 
 
 def test_what_libraries_find_malformed_is_only_counted():
-    assert outcome(ACCEPT, reject("bad-stream"), library=True) == ("verdict", True)
+    assert outcome(ACCEPT, reject("bad-stream"), library=True) == ("verdict", COUNT)
     unsupported = {"ok": True, "model": {"tensors": [{"name": "w", "unsupported": "lzw"}]}}
-    assert outcome(unsupported, reject("bad-stream")) == ("verdict", True)
+    assert outcome(unsupported, reject("bad-stream")) == ("verdict", COUNT)
     coded = next(data for _, data, said in VECTORS if said["id"].startswith("valid/zstd/"))
     change = {"op": "store", "index": 0, "entry": 0, "at": 0, "old": "", "new": "00"}
     assert in_library(structure.canonical(coded), [change])
@@ -330,7 +330,7 @@ def test_two_testees_are_asked(tmp_path, monkeypatch):
         both.close()
     assert both.runs == 150
     assert found
-    assert {bucket[2] for bucket in both.buckets if bucket[4] == "verdict"} == {"bad-layout"}
+    assert {bucket[2] for bucket in both.buckets[FAULT]} == {"bad-layout"}
     sidecar = json.loads(found[0].with_suffix(".json").read_text())
     vectors = {said["id"]: data for _, data, said in VECTORS}
     base, operations = sidecar["derived"]["base"], sidecar["derived"]["operations"]

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,9 +130,10 @@ def bench(command: list[str]) -> int:
     for name in bugs():
         with tempfile.TemporaryDirectory() as place:
             seed(name, folder := Path(place).resolve())
+            start = time.monotonic()
             found = not passes(folder)
         missed += not found
-        say(f"{'found ' if found else 'missed'}  {name}")
+        say(f"{'found ' if found else 'missed'} {time.monotonic() - start:6.1f} s  {name}")
     say(f"{len(bugs()) - missed} of {len(bugs())} found")
     return 1 if missed else 0
 
