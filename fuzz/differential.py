@@ -43,10 +43,12 @@ from conformance.generator.assemble import DENSE
 from conformance.generator.mutate import Operation
 from conformance.generator.vector import DISPOSITIONS
 from conformance.runner.compare import integers, same_image, same_json
-from conformance.runner.testee import HELLO, Fault, Limits, Serve, resolved
+from conformance.runner.session import introduce
+from conformance.runner.testee import Fault, Limits, Serve, resolved
+from conformance.runner.vectors import KitError
 from fuzz import seeds, structure
+from fuzz.findings import FOLDER
 
-FOLDER = Path(__file__).parent / "findings"
 LIBRARIES = {1, 3, 17, 19}
 """Ids of codecs whose streams have more ways to be malformed than readers agree on."""
 REGISTERED = {16: "snappy", 17: "brotli", 18: "lzo1x", 19: "gzip", 20: "lzw"}
@@ -183,11 +185,11 @@ class Differential:
 
     def __init__(self, commands: Sequence[str], seed: str) -> None:
         """Start them."""
-        self.testees = [Serve(resolved(shlex.split(command)), Limits(SECONDS, 0))
-                        for command in commands]  # fmt: skip
-        hello = [set(asked(testee, HELLO).get("features", [])) for testee in self.testees]
+        limits, full = Limits(SECONDS, 0), [resolved(shlex.split(command)) for command in commands]
+        claims = [introduce(command, limits, {}, Serve)[1] for command in full]
         self._strange = {key for key, name in REGISTERED.items()
-                         if not all(f"codec.{name}" in features for features in hello)}  # fmt: skip
+                         if not all(f"codec.{name}" in one.features for one in claims)}  # fmt: skip
+        self.testees = [Serve(command, limits) for command in full]
         self._rng = random.Random(seed)
         known = {seeds.canonical(data): said["id"] for _, data, said in seeds.vectors()
                  if said["result"] == "accept" and len(data) <= seeds.LARGEST}  # fmt: skip
@@ -211,7 +213,8 @@ class Differential:
         found[bucket] += 1
         if outcome.weight == COUNT or found[bucket] > 1:
             return None
-        return self._save(said, base, self._smallest(base, operations, outcome), outcome)
+        small = structure.smallest(operations, lambda fewer: self.ask(base, fewer) == outcome)
+        return self._save(said, base, small, outcome)
 
     def ask(
         self, base: bytes, operations: Sequence[Operation], data: bytes | None = None
@@ -228,18 +231,6 @@ class Differential:
     def _bucket(outcome: Outcome, operations: Sequence[Operation]) -> tuple[Any, ...]:
         changed = tuple(sorted({*structure.fields(operations)}))
         return (*outcome.verdicts, *outcome.classes, outcome.differs, changed)
-
-    def _smallest(
-        self, base: bytes, operations: Sequence[Operation], outcome: Outcome
-    ) -> list[Operation]:
-        """Leave out operations while the readers differ as they do."""
-        kept = [*operations]
-        for at in reversed(range(len(kept))):
-            fewer = kept[:at] + kept[at + 1 :]
-            with suppress(ValueError, IndexError, KeyError):
-                if self.ask(base, fewer) == outcome:
-                    kept = fewer
-        return kept
 
     @staticmethod
     def _save(said: str, base: bytes, operations: Sequence[Operation], outcome: Outcome) -> Path:
@@ -293,7 +284,10 @@ def main() -> int:
     parser.add_argument("--seed", default="1")
     parser.add_argument("--first", action="store_true", help="end at the first fault")
     options = parser.parse_args()
-    both = Differential((options.a, options.b), options.seed)
+    try:
+        both = Differential((options.a, options.b), options.seed)
+    except KitError as bad:
+        parser.error(str(bad))
     start = told = time.monotonic()
     try:
         while (both.runs < options.runs and time.monotonic() - start < options.seconds
@@ -305,6 +299,8 @@ def main() -> int:
                 told = time.monotonic()
                 sys.stdout.write(f"{both.runs / (told - start):.0f}/s {both.show()}\n")
                 sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stdout.write("interrupted\n")
     finally:
         both.close()
     sys.stdout.write(both.show() + "\n")

@@ -9,9 +9,12 @@ from __future__ import annotations
 import argparse
 import mmap
 import multiprocessing
+import os
 import resource
+import signal
 import struct
 import sys
+import tempfile
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -43,6 +46,7 @@ NOW = 1 << 20
 def work(options: argparse.Namespace, seed: str, to: Connection, noted: Path) -> None:
     """Fuzz, in a process of its own."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
     with noted.open("r+b") as file, mmap.mmap(file.fileno(), NOW) as now:
 
         def note(name: str, data: bytes) -> None:
@@ -71,8 +75,10 @@ class Job:
     def __init__(self, options: argparse.Namespace, number: int, life: int = 0) -> None:
         """Start it."""
         self.number, self._options, self._life = number, options, life
-        self._noted = FOLDER / f".now-{number}"
-        self._noted.write_bytes(bytes(NOW))
+        handle, name = tempfile.mkstemp()
+        os.truncate(handle, NOW)
+        os.close(handle)
+        self._noted = Path(name)
         self._pipe, there = multiprocessing.Pipe(duplex=False)
         seed = f"{options.seed}/{number}/{life}"
         self._process = multiprocessing.get_context("spawn").Process(
@@ -92,14 +98,15 @@ class Job:
                 self._process.join()
                 return Found.of_death(self._noted, self._process.exitcode)
         if time.monotonic() - self._heard > STUCK:
-            self.stop()
             return Found.of_death(self._noted, None)
         return ()
 
     def stop(self) -> None:
-        """End it."""
+        """End it, and forget what it was doing."""
         self._process.kill()
         self._process.join()
+        self._pipe.close()
+        self._noted.unlink()
 
     def again(self) -> Job | None:
         """Return one in its place, with another seed, unless it died too often."""
@@ -129,27 +136,32 @@ def fuzz(options: argparse.Namespace) -> int:
     options.end = time.monotonic() + options.seconds
     found: dict[str, Found] = {}
     jobs = [Job(options, number) for number in range(options.jobs)]
-    while jobs:
-        for job in [*jobs]:
-            message = job.hear(1.0 / len(jobs))
-            if isinstance(message, Found):
-                if message.signature not in found:
-                    found[message.signature] = message
-                    say(f"FOUND {message.save()}")
-                if message.fatal:
-                    next_one = job.again()
-                    jobs = [one for one in jobs if one is not job]
-                    jobs += [next_one] if next_one else []
-            elif message is None:
-                jobs.remove(job)
-            elif message:
-                show(job.number, *message)
-        if options.first and found:
-            for job in jobs:
-                job.stop()
-            break
+    try:
+        while jobs and not (options.first and found):
+            for job in [*jobs]:
+                hear(job, jobs, found)
+    except KeyboardInterrupt:
+        say("interrupted")
+    finally:
+        for job in jobs:
+            job.stop()
     say(f"{len(found)} findings" + "".join(f"\n  {one.command()}" for one in found.values()))
     return int(bool(found))
+
+
+def hear(job: Job, jobs: list[Job], found: dict[str, Found]) -> None:
+    """Take a message of one of the processes, and replace those that end."""
+    message = job.hear(1.0 / len(jobs))
+    if isinstance(message, Found) and message.signature not in found:
+        found[message.signature] = message
+        say(f"FOUND {message.save()}")
+    if message is None or (isinstance(message, Found) and message.fatal):
+        jobs.remove(job)
+        job.stop()
+        if message and (next_one := job.again()):
+            jobs.append(next_one)
+    elif isinstance(message, tuple) and message:
+        show(job.number, *message)
 
 
 def main() -> int:

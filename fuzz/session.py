@@ -6,14 +6,13 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from conformance.generator.mutate import Operation
 from fuzz import oracle, seeds
 from fuzz.edges import counted
 from fuzz.findings import Found, signature
-from fuzz.structure import build
+from fuzz.structure import build, smallest
 from fuzz.targets import Target
 
 TRACED = 64
@@ -134,17 +133,16 @@ class Session:
 
     def _smallest(self, case: Case, said: str) -> Case:
         """Leave out operations while the finding stays."""
-        at = len(case.operations)
-        while at:
-            at -= 1
-            fewer = case._replace(operations=case.operations[:at] + case.operations[at + 1 :])
-            with suppress(ValueError, IndexError, KeyError):
-                data = fewer.data()
-                try:
-                    oracle.gate(self.target.run, data)
-                except oracle.Finding as bad:
-                    case = fewer if signature(self.name, bad) == said else case
-        return case
+
+        def keeps(fewer: list[Operation]) -> bool:
+            data = build(case.base, fewer)
+            try:
+                oracle.gate(self.target.run, data)
+            except oracle.Finding as bad:
+                return signature(self.name, bad) == said
+            return False
+
+        return Case(case.base, tuple(smallest(case.operations, keeps)))
 
 
 def _is_base(data: bytes) -> bool:

@@ -45,6 +45,19 @@ def build(base: bytes, operations: Sequence[Operation]) -> bytes:
     return m.apply(base, operations, REPAIR)
 
 
+def smallest(
+    operations: Sequence[Operation], keeps: Callable[[list[Operation]], bool]
+) -> list[Operation]:
+    """Leave out operations, the last first, while what is left keeps something."""
+    kept = [*operations]
+    for at in reversed(range(len(kept))):
+        fewer = kept[:at] + kept[at + 1 :]
+        with suppress(ValueError, IndexError, KeyError):  # what is left may not fit the file
+            if keeps(fewer):
+                kept = fewer
+    return kept
+
+
 def mutate(
     data: bytes,
     rng: random.Random,

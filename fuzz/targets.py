@@ -22,11 +22,10 @@ from conformance.generator.mutate import Operation
 from fuzz import oracle, seeds, structure
 from fuzz.havoc import Havoc, file_splice
 from fuzz.oracle import LIMITS, Finding
-from fuzz.values import Draw, Laid, value
+from fuzz.values import INSTALLED, Draw, Laid, value
 from nnpack import container, convert, graph, jsontext
 from nnpack.abc import AnyCodec, Codec, TableCodec
 from nnpack.bindings import parse_names
-from nnpack.codecs import CODECS
 from nnpack.container import Section
 from nnpack.digest import logical_digest
 from nnpack.errors import located
@@ -258,7 +257,6 @@ JSON = [*structure.TOKENS, b"true", b"1e400", b"-0", b'"dtype":"float32"', b'"op
          b"\xed\xa0\x80", b"\xff", b"\n"]  # fmt: skip
 NPY = (b"PK\3\4", b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"PK\7\x08", b"\x93NUMPY\1\0",
        b"'descr'", b"'<f4'", b"'>c16'", b"'|O'", b"True", b"(2, 3)", b"()")  # fmt: skip
-INSTALLED = tuple(one for one in CODECS.values() if getattr(one, "is_installed", True))
 TARGETS: dict[str, Target] = {
     "container": _file(open_only),
     "tree": _file(tree),
