@@ -165,10 +165,13 @@ def _trailers() -> Iterator[Vector]:
          "The directory reaches into the trailer."),
         ("length-zero", "R-TRL-002", AT, 0, "under-validation", "The directory's length is 0."),
         ("length-huge", "R-TRL-002", AT, 2**64 - 1, "oom", "The directory's length is 2^64 - 1."),
-        ("nothing-there", "R-TRL-001", SIZE - 32, 0, "out-of-bounds",
-         "The directory is said to be empty and to stand where the trailer does."),
     ):  # fmt: skip
         yield wrong(slug, id, "bad-layout", why, *pointers(offset, length), flag=flag)
+    yield invalid("trailer/nothing-there", "The directory is said to be empty and to stand where "
+                  "the trailer does: there is no head, nor room for one.",
+                  ["R-SEC-001", "R-RDR-017"],
+                  "bad-layout", FLOAT32, pointers(SIZE - 32, 0), flags=["out-of-bounds"],
+                  profile="R0", also=["mismatch"])  # fmt: skip
     yield wrong("directory-unaligned", "R-TRL-001", "bad-layout", "The directory stands where the "
                 "trailer says, four bytes behind a multiple of 8, and so does the trailer.",
                 o.section(0, "tail", bytes(8).hex()), o.last("tail", ""))  # fmt: skip

@@ -66,7 +66,6 @@ def _heads() -> Iterator[Vector]:
         WIDE,
         body(WIDE, BLOCK, "14"),
         flags=["oom"],
-        **R0,
     )
     yield bad(
         "streams/planes-0",

@@ -215,6 +215,7 @@ def _invalid() -> Iterator[Vector]:
             longer(base, -8),
             payload(base, 9, "", 16),
             flags=["out-of-bounds"],
+            profile="R3" if transform == DELTA else "R1",
         )
     for transform, base in ((BYTES, WORDS), (DELTA, SHORTS), (FLOAT, HALVES)):
         yield bad(
