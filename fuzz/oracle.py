@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import resource
 import signal
 import sys
@@ -31,6 +32,8 @@ PEAK, PEAK_PER_BYTE = 8 << 20, 24
 takes about 18 times its text (SPEC 15.2)."""
 RESIDENT = 64 << 20
 """Bytes that the process may grow by besides, libraries' own memory included."""
+SLICES = 3
+"""Drawn of each tensor."""
 SOME = 4
 """One input in so many is read twice in the same way, one is written anew."""
 HANG = 20.0
@@ -221,18 +224,40 @@ def seen(tensor: Tensor) -> Seen:
     """Decode a tensor in every way, and hold these against each other."""
     if not tensor.supported:
         return Seen(tensor.dtype, tensor.shape, None, None)
-    value = tensor.value()
+    try:
+        value = tensor.value()
+    except FormatError:
+        _refuse_slices(tensor)
+        raise
     if tensor.kind == "opaque":
         return Seen(tensor.dtype, tensor.shape, value.data.to_numpy().tobytes(), tensor.digest())
     if any(node.kind == nnpack.Opaque.id for node in tensor.head.walk()):
         return Seen(tensor.dtype, tensor.shape, None, tensor.digest())
     array = tensor.read()
-    if tensor.shape and tensor.size:
-        middle = tensor.shape[0] // 2
-        part = tensor[middle : middle + 3]
-        _same(part.tobytes(), array[middle : middle + 3].tobytes(), "a slice and the whole")
+    rng = random.Random(zlib.crc32(array.tobytes()))
+    for _ in range(SLICES):
+        key = tuple(_drawn(rng, dim) for dim in tensor.shape)
+        with suppress(LimitError):  # what lies between elements counts as well
+            _same(tensor[key].tobytes(), array[key].tobytes(), f"the slice {key} and the whole")
     _same(value.to_numpy().tobytes(), array.tobytes(), "value() and read()")
     return Seen(tensor.dtype, tensor.shape, array.tobytes(), tensor.digest())
+
+
+def _drawn(rng: random.Random, dim: int) -> slice | int:
+    """Return an index or a slice of an axis, of any step."""
+    start, stop = (rng.choice((None, *[rng.randint(-dim, dim) for _ in range(3)])) for _ in "ab")
+    one = slice(start, stop, rng.choice((None, 1, 2, 7, -1, -3)))
+    return rng.randrange(-dim, dim) if dim and rng.random() < 0.2 else one
+
+
+def _refuse_slices(tensor: Tensor) -> None:
+    """Hold a slice of everything against a read, where that is refused."""
+    try:
+        tensor.read()
+    except FormatError as bad:
+        with suppress(NnpackError):
+            tensor[...]
+            raise Finding("disagreement", f"a slice of what is refused: {bad}") from bad
 
 
 def _same(a: Any, b: Any, what: str) -> None:

@@ -202,6 +202,28 @@ def test_the_oracle_finds_readers_that_disagree(monkeypatch):
         gate(TARGETS["reader"].run, bad)
 
 
+def test_the_oracle_finds_wrong_slices(monkeypatch):
+    data = nnpack.save({"w": np.arange(6000, dtype=np.int32).reshape(3, 50, 40)})
+    normalise = nnpack.tensor._normalise
+    oracle.agree(data)
+
+    def without_middle(key, shape):
+        return normalise((key[0], slice(None), key[2]) if isinstance(key, tuple) else key, shape)
+
+    monkeypatch.setattr("nnpack.tensor._normalise", without_middle)
+    with pytest.raises(Finding, match="the slice"):
+        oracle.agree(data)
+    monkeypatch.undo()
+    at = data.index(b"SEC", 20) - 64  # the last bytes of the payload, or of its padding
+    payload = structure.build(data, [{"op": "file", "at": at, "old": data[at : at + 1].hex(),
+                                      "new": f"{data[at] ^ 1:02x}"}])  # fmt: skip
+    with pytest.raises(nnpack.NnpackError, match="checksum"):
+        oracle.agree(payload)
+    monkeypatch.setattr(nnpack.Tensor, "__getitem__", lambda one, _: np.empty(one.shape))
+    with pytest.raises(Finding, match="a slice of what is refused"):
+        oracle.agree(payload)
+
+
 @pytest.mark.parametrize("loses", ["add_graph", "add_blob", "set_metadata", "add_alias"])
 def test_the_oracle_finds_what_writing_anew_loses(loses, monkeypatch):
     with Writer(target := io.BytesIO()) as writer:

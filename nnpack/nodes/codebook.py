@@ -168,8 +168,8 @@ class Codebook(Node):
 
     @property
     def _slab(self) -> int:
-        """Elements that one run of `inner` indices stands for."""
-        return self._inner * self.vector_length
+        """Elements that one run of `inner` indices stands for; 1 where there are none at all."""
+        return max(self._inner * self.vector_length, 1)
 
     @property
     def grain(self) -> int:

@@ -29,6 +29,7 @@ def vectored() -> Tree:
                     of("uint1", [0, 1, 1, 1, 1, 0, 0, 0], (4, 2)), [2, 0], 3, 1)  # fmt: skip
 
 
+NO_INNER = codebook((2, 0), same("uint8", (1, 1, 1, 2), 7), of("uint8", [], (1, 0)), None, 2, 0)
 SHARED = of_tree("codebook/shared", "One table of three values, indices of 2 bits.",
                  ["R-CBK-007", "R-CBK-010"], shared(), ([0, 1], [2, 3]))  # fmt: skip
 GROUPED = of_tree(
@@ -72,6 +73,11 @@ def accepted() -> Iterator[Vector]:
         ("no-vectors", "A vector length divides a dimension of 0.", ["R-CBK-001"],
          codebook((2, 0), of("uint8", range(8), (1, 1, 2, 4)), of("uint8", [], (2, 0)), None,
                   4, 1)),
+        ("vectors-no-inner", "Behind the axis of the vectors there are no elements.", ["R-CBK-001"],
+         NO_INNER),
+        ("vectors-no-inner-part", "A part without elements has vectors.",
+         ["R-CBK-001", "R-CAT-001"],
+         concat(1, NO_INNER, of("uint8", [7, 9], (2, 1)))),
         ("vectors-first-axis", "Vectors along the first axis.", ["R-CBK-002"],
          codebook((4, 3), of("uint8", range(6), (1, 1, 3, 2)),
                   of("uint2", [2, 0, 1, 0, 1, 2], (2, 3)), None, 2, 0)),
