@@ -276,6 +276,20 @@ def test_digests_that_are_left_out_are_noted():
 
 
 @pytest.mark.parametrize("target", NAMES)
+def test_digests_that_are_wrong_are_not_replaced_by_right_ones(target):
+    data = network(digests=True)
+    with nnpack.open(data) as file:
+        digests = file.directory[len(file.directory) - 1]
+    rows = bytearray(data)
+    rows[digests.payload_offset] ^= 1
+    options = {"digests": True} if target == "nnpk" else {}
+    for source in (io.BytesIO(rows), Pipe(bytes(rows))):
+        with pytest.raises(nnpack.FormatError) as bad:
+            convert(source, io.BytesIO(), target_format=target, **options)
+        assert bad.value.error_class in {"bad-checksum", "bad-digest"}
+
+
+@pytest.mark.parametrize("target", NAMES)
 def test_progress(files, target):
     calls = Calls()
     convert(files["nnpk"], io.BytesIO(), target_format=target, progress=calls)
