@@ -38,14 +38,13 @@ if not __package__:  # run as a script, with the package that PYTHONPATH or the 
     HERE = Path(__file__).absolute().parent
     sys.path = [*(path for path in sys.path if Path(path) != HERE), str(HERE.parent)]
 
-from conformance.generator import mutate as m
 from conformance.generator.assemble import DENSE
-from conformance.generator.mutate import Operation
-from conformance.generator.vector import DISPOSITIONS
+from conformance.generator.operations import Operation, change
+from conformance.generator.rebuild import nodes, parse
 from conformance.runner.compare import integers, same_image, same_json
 from conformance.runner.session import introduce
 from conformance.runner.testee import Fault, Limits, Serve, resolved
-from conformance.runner.vectors import KitError
+from conformance.runner.vectors import CLASSES, KitError
 from fuzz import seeds, structure
 from fuzz.findings import FOLDER
 
@@ -153,27 +152,27 @@ def node(one: Answer, other: Answer) -> str:
 
 def in_library(base: bytes, operations: Iterable[Operation]) -> bool:
     """Return whether operations change what is stored in a leaf with a library's codec."""
-    file = m.parse(base)
+    file = parse(base)
     for operation in operations:
         sections, index = file.sections, operation.get("index", 0)
         inside = operation["op"] == "store" or operation.get("field") == "payload"
         if inside and index < len(sections) and _codecs(sections[index].body) & LIBRARIES:
             return True
-        m.change(file, operation)
+        change(file, operation)
     return False
 
 
 def codecs(data: bytes) -> set[int]:
     """Return the ids of the codecs that a file names, as far as it can be taken apart."""
     with suppress(ValueError, struct.error, OverflowError):
-        return {key for section in m.parse(data).sections for key in _codecs(section.body)}
+        return {key for section in parse(data).sections for key in _codecs(section.body)}
     return set()
 
 
 def _codecs(body: bytes) -> set[int]:
     found: set[int] = set()
     with suppress(ValueError, IndexError):
-        for one in m.nodes(body):
+        for one in nodes(body):
             if one.kind == DENSE:
                 at = one.parameters
                 found |= {*body[at + 4 : at + 4 + body[at + 2]]}
@@ -249,7 +248,7 @@ class Differential:
             "features": [],
             "flags": ["under-validation"],
             "error": error,
-            "disposition": DISPOSITIONS.get(error, "corrupt"),
+            "disposition": CLASSES.get(error, "corrupt"),
             "derived": {"base": said or base.hex(), "operations": [*operations],
                         "repair": [*structure.REPAIR]},
         }  # fmt: skip

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conformance.generator.mutate import Operation
+from conformance.generator.operations import Operation
 from fuzz import oracle
 from fuzz.targets import TARGETS
 

@@ -1,4 +1,4 @@
-"""Mutations of plain bytes, as splices: {"op": "file", "at", "old", "new"} (mutate.py)."""
+"""Mutations of plain bytes, as operations `file` (conformance/generator/operations.py)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from conformance.generator.mutate import Operation, splice
+from conformance.generator.operations import Operation, file, spliced
 
 EDGES = sorted(
     {0, 1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 255, 256, 1 << 53, 1 << 62}
@@ -55,15 +55,10 @@ class Havoc:
         """Return other bytes, and the operations that make them."""
         operations: list[Operation] = []
         for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 5))):
-            operation = file_splice(*self.draw(data, rng, donors))
+            operation = file(*self.draw(data, rng, donors))
             operations.append(operation)
-            data = splice(data, operation)
+            data = spliced(data, operation)
         return data, operations
-
-
-def file_splice(at: int, old: bytes, new: bytes) -> Operation:
-    """Return the operation that puts bytes in the place of others."""
-    return {"op": "file", "at": at, "old": old.hex(), "new": new.hex()}
 
 
 Draw = Callable[[Havoc, bytes, random.Random, Sequence[bytes]], tuple[int, bytes, bytes]]

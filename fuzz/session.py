@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from conformance.generator.mutate import Operation
+from conformance.generator.operations import Operation
 from fuzz import oracle, seeds
 from fuzz.edges import counted
 from fuzz.findings import Found, signature

@@ -1,4 +1,4 @@
-"""Mutations of nnpk files, field by field, in the language of conformance/generator/mutate.py.
+"""Mutations of nnpk files, field by field, in the language of conformance/generator/operations.py.
 
 Nine times in ten a file is taken apart, changed and put together with right checksums, so that what
 is refused is what was changed; else the finished bytes are changed, and checksums tell.
@@ -14,8 +14,10 @@ from functools import reduce
 from typing import Any
 
 from conformance.generator import assemble as a
-from conformance.generator import mutate as m
-from conformance.generator.mutate import Operation, Parsed
+from conformance.generator import operations as o
+from conformance.generator import rebuild
+from conformance.generator.operations import Operation
+from conformance.generator.rebuild import Node, Parsed, nodes, parse
 from fuzz.havoc import Havoc, number
 
 REPAIR = ("planes", "digests")
@@ -41,8 +43,8 @@ BYTES = Havoc(TOKENS)
 def build(base: bytes, operations: Sequence[Operation]) -> bytes:
     """Return what operations make of an input; one that is no file has splices alone."""
     if all(operation["op"] == "file" for operation in operations):
-        return reduce(m.splice, operations, base)
-    return m.apply(base, operations, REPAIR)
+        return reduce(o.spliced, operations, base)
+    return o.apply(base, operations, REPAIR)
 
 
 def smallest(
@@ -76,17 +78,17 @@ def mutate(
     if _ends(before) or rng.random() < UNREPAIRED:
         whole, more = BYTES.mutate(build(data, before), rng, donors)
         return whole, [*operations, *more]
-    file = m.parse(data)
+    file = parse(data)
     for operation in before:
-        m.change(file, operation)
+        o.change(file, operation)
     for _ in range(rng.choice((1, 1, 1, 1, 2, 2, 3, 4))):
         drawn = _drawn(file, rng, donors)
         for operation in drawn:
-            m.change(file, operation)
+            o.change(file, operation)
         operations += drawn
         if _ends(drawn):
             break
-    return m.build(file, REPAIR), operations
+    return rebuild.build(file, REPAIR), operations
 
 
 def _ends(operations: Sequence[Operation]) -> bool:
@@ -97,7 +99,7 @@ def _ends(operations: Sequence[Operation]) -> bool:
 
 def canonical(data: bytes) -> bytes:
     """Return a valid file as `build` spells it: with its directory in one raw block."""
-    return m.apply(data, [], REPAIR)
+    return o.apply(data, [], REPAIR)
 
 
 def _drawn(file: Parsed, rng: random.Random, donors: Sequence[bytes]) -> list[Operation]:
@@ -119,17 +121,21 @@ def _index(file: Parsed, rng: random.Random, fits: Callable[[a.Section], Any] = 
     return rng.choice(found)
 
 
+SIDES = {"section": (o.section,), "inline": (o.inline,), "listed": (o.listed,),
+         "both": (o.inline, o.listed)}  # fmt: skip
+"""Where a field of a head is changed; `section` moves what stands behind it."""
+
+
 def _head(file: Parsed, rng: random.Random, _: Sequence[bytes]) -> list[Operation]:
     """A field of a head: in both places, or in one alone."""
     index = _index(file, rng)
-    side = rng.choice(("section", "inline", "listed", "both"))
-    fields = {"inline": INLINE, "listed": LISTED}.get(side, HEAD)
+    where = rng.choice([*SIDES])
+    fields = {"inline": INLINE, "listed": LISTED}.get(where, HEAD)
     name = rng.choice((*fields, "name"))
     value = _field(name, fields.get(name, 0), rng, getattr(file.sections[index], name, None))
-    if name == "alignment" and side == "section":
+    if name == "alignment" and where == "section":
         value %= 17  # the assembler pads to it
-    sides = ("inline", "listed") if side == "both" else (side,)
-    return [{"op": op, "index": index, "field": name, "value": value} for op in sides]
+    return [side(index, name, value) for side in SIDES[where]]
 
 
 def _field(name: str, size: int, rng: random.Random, near: Any) -> Any:
@@ -146,27 +152,24 @@ def _field(name: str, size: int, rng: random.Random, near: Any) -> Any:
     return number(rng, size, near if isinstance(near, int) else None)
 
 
-def _tree(
-    file: Parsed, rng: random.Random, fits: Callable[[m.Node], Any] = bool
-) -> tuple[int, m.Node]:
+def _tree(file: Parsed, rng: random.Random, fits: Callable[[Node], Any] = bool) -> tuple[int, Node]:
     """Return a section and a node of its tree."""
     index = _index(file, rng, lambda section: section.body)
     with suppress(ValueError, RecursionError):
-        found = [node for node in m.nodes(file.sections[index].body) if fits(node)]
+        found = [node for node in nodes(file.sections[index].body) if fits(node)]
         if found:
             return index, rng.choice(found)
     raise _DoesNotFitError
 
 
-def _dense(node: m.Node) -> bool:
+def _dense(node: Node) -> bool:
     return node.kind == a.DENSE and node.end - node.parameters >= 8
 
 
 def _put(file: Parsed, index: int, at: int, new: bytes, size: int | None = None) -> Operation:
     """Return the operation that puts bytes into a body."""
     old = file.sections[index].body[at : at + (len(new) if size is None else size)]
-    return {"op": "splice", "index": index, "field": "body", "at": at, "old": old.hex(),
-            "new": new.hex()}  # fmt: skip
+    return o.splice(index, "body", at, old, new)
 
 
 def _number(file: Parsed, index: int, at: int, size: int, value: int) -> Operation:
@@ -228,7 +231,7 @@ def _entry(file: Parsed, rng: random.Random, _: Sequence[bytes]) -> list[Operati
 
 def _entries(section: a.Section) -> list[tuple[int, int]]:
     with suppress(ValueError, IndexError, RecursionError, struct.error):
-        found = m.entries(section.body, section.alignment)
+        found = rebuild.entries(section.body, section.alignment)
         ends = [position + struct.unpack_from("<I", section.body, at)[0] for at, position in found]
         if found and ends[-1] <= len(section.payload):
             return found
@@ -244,8 +247,7 @@ def _store(file: Parsed, rng: random.Random, donors: Sequence[bytes]) -> list[Op
     entry, position = found[which]
     length = struct.unpack_from("<I", section.body, entry)[0]
     at, old, new = BYTES.draw(section.payload[position : position + length], rng, donors)
-    return [{"op": "store", "index": index, "entry": which, "at": at, "old": old.hex(),
-             "new": new.hex()}]  # fmt: skip
+    return [o.store(index, which, at, old, new)]
 
 
 def _splice(file: Parsed, rng: random.Random, donors: Sequence[bytes]) -> list[Operation]:
@@ -255,8 +257,7 @@ def _splice(file: Parsed, rng: random.Random, donors: Sequence[bytes]) -> list[O
     at, old, new = BYTES.draw(getattr(file.sections[index], name), rng, donors)
     if name == "name" and len(new) > 1 << 11:
         raise _DoesNotFitError
-    return [{"op": "splice", "index": index, "field": name, "at": at, "old": old.hex(),
-             "new": new.hex()}]  # fmt: skip
+    return [o.splice(index, name, at, old, new)]
 
 
 def _text(file: Parsed, rng: random.Random, donors: Sequence[bytes]) -> list[Operation]:
@@ -264,7 +265,7 @@ def _text(file: Parsed, rng: random.Random, donors: Sequence[bytes]) -> list[Ope
     kinds = {a.GRAPH, a.METADATA, a.BLOB}
     index = _index(file, rng, lambda section: section.type in kinds)
     new, _ = BYTES.mutate(file.sections[index].payload, rng, donors)
-    return [{"op": "text", "index": index, "value": new.hex()}]
+    return [o.text(index, new)]
 
 
 def _part(file: Parsed, rng: random.Random, donors: Sequence[bytes]) -> list[Operation]:
@@ -272,14 +273,14 @@ def _part(file: Parsed, rng: random.Random, donors: Sequence[bytes]) -> list[Ope
     index, node = _tree(file, rng, lambda node: node.level > 1)
     body = file.sections[index].body
     piece = _piece(body, node.at)
-    above = [one for one in m.nodes(body) if one.at < node.at < one.at + len(_piece(body, one.at))]
+    above = [one for one in nodes(body) if one.at < node.at < one.at + len(_piece(body, one.at))]
     old, new, many = piece, b"", -1
     way = rng.random()
     if way < 0.4:
         role = bytes([piece[1] + rng.randrange(2) & 255])
         old, new, many = b"", piece[:1] + role + piece[2:], 1
     elif way < 0.7:
-        other = m.parse(rng.choice(donors)) if donors else file
+        other = parse(rng.choice(donors)) if donors else file
         at, one = _tree(other, rng)
         brought = _piece(other.sections[at].body, one.at)
         new, many = brought[:1] + piece[1:2] + brought[2:], 0
@@ -297,9 +298,8 @@ def _piece(body: bytes, at: int) -> bytes:
 def _order(file: Parsed, rng: random.Random, _: Sequence[bytes]) -> list[Operation]:
     """A section taken out, put in twice or moved."""
     index = _index(file, rng)
-    op = rng.choice(("drop", "copy", "move"))
-    to = {} if op == "drop" else {"to": rng.randrange(len(file.sections) + 1)}
-    return [{"op": op, "index": index, **to}]
+    way = rng.choice((o.drop, o.copy, o.move))
+    return [o.drop(index) if way is o.drop else way(index, rng.randrange(len(file.sections) + 1))]
 
 
 def _add(file: Parsed, rng: random.Random, donors: Sequence[bytes]) -> list[Operation]:
@@ -313,23 +313,21 @@ def _add(file: Parsed, rng: random.Random, donors: Sequence[bytes]) -> list[Oper
             a.Section(rng.choice((9, 200, 256)), name, free, flags=1),
             a.text(rng.choice((a.GRAPH, a.METADATA, a.BLOB)), name, b"{}")]  # fmt: skip
     section = rng.choice(made)
-    others = m.parse(rng.choice(donors)).sections if donors else []
+    others = parse(rng.choice(donors)).sections if donors else []
     if others and rng.random() < 0.7:
         section = rng.choice(others)
-    fields = {"type": section.type, "name": section.name.hex(), "body": section.body.hex(),
-              "payload": section.payload.hex(), "flags": section.flags,
-              "alignment": section.alignment}  # fmt: skip
-    return [{"op": "add", "to": to, "section": fields}]
+    return [o.add(to, section.type, name=section.name, body=section.body, payload=section.payload,
+                  flags=section.flags, alignment=section.alignment)]  # fmt: skip
 
 
 def _header(file: Parsed, rng: random.Random, _: Sequence[bytes]) -> list[Operation]:
     at, old, new = BYTES.draw(file.header, rng)
-    return [{"op": "header", "at": at, "old": old.hex(), "new": new[: len(old)].hex()}]
+    return [o.header(at, old, new[: len(old)])]
 
 
 def _end(file: Parsed, rng: random.Random, _: Sequence[bytes]) -> list[Operation]:
     """The decoded directory, its own head or leaf, or the trailer."""
-    whole = m.build(file, REPAIR)
+    whole = rebuild.build(file, REPAIR)
     start = struct.unpack_from("<Q", whole, len(whole) - 32)[0]
     length = struct.unpack_from("<I", whole, start + 8)[0]
     size = struct.unpack_from("<Q", whole, start + 16)[0]
@@ -339,14 +337,15 @@ def _end(file: Parsed, rng: random.Random, _: Sequence[bytes]) -> list[Operation
         name = rng.choice((*INLINE, "name"))
         value = _field(name, INLINE.get(name, 0), rng, None)
         value = value % 17 if name == "alignment" else value
-        return [{"op": "last", "field": name, "value": value}]
-    field = rng.choice(("body", "payload"))
-    data = {"directory": listing, "trailer": whole[-32:], "leaf": a.byte_leaf(listing)}[what]
-    data = listing if (what, field) == ("leaf", "payload") else data
-    at, old, new = BYTES.draw(data, rng)
-    new = new[: len(old)] if what == "trailer" else new
-    operation = {"op": what, "at": at, "old": old.hex(), "new": new.hex()}
-    return [operation | ({"field": field} if what == "leaf" else {})]
+        return [o.last(name, value)]
+    if what == "trailer":
+        start = rng.choice((0, 16))
+        at, old, new = BYTES.draw(whole[-32:][start : start + 16], rng)
+        return [o.trailer(start + at, old, new[: len(old)])]
+    if what == "directory":
+        return [o.directory(*BYTES.draw(listing, rng))]
+    field, data = rng.choice((("body", a.byte_leaf(listing)), ("payload", listing)))
+    return [o.leaf(field, *BYTES.draw(data, rng))]
 
 
 _DRAWS = (

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import nnpack
-from conformance.generator import mutate as m
-from conformance.generator.mutate import Operation
+from conformance.generator import operations as o
+from conformance.generator.operations import Operation
+from conformance.generator.rebuild import parse
 from fuzz import oracle, seeds, structure
-from fuzz.havoc import Havoc, file_splice
+from fuzz.havoc import Havoc
 from fuzz.oracle import LIMITS, Finding
 from fuzz.values import INSTALLED, Draw, Laid, value
 from nnpack import container, convert, graph, jsontext
@@ -71,7 +72,7 @@ def stream(data: bytes) -> None:
 def _sections(data: bytes) -> list[tuple[Section, Plugins]]:
     """Return the sections that have trees, as the inline heads say."""
     try:
-        parts = m.parse(data).sections
+        parts = parse(data).sections
     except (struct.error, ValueError, OverflowError, MemoryError):
         return []  # the container's faults are for other targets
     found, at = [], 16
@@ -247,8 +248,8 @@ def with_header(data: bytes, rng: random.Random, donors: Sequence[bytes]) -> Any
     found = whole.find(b"}}") + 2
     if rng.random() < 0.1 or min(end, found) < 10:
         return whole, operations
-    fixed = file_splice(0, whole[:8], struct.pack("<Q", found - 8))
-    return m.splice(whole, fixed), [*operations, fixed]
+    fixed = o.file(0, whole[:8], struct.pack("<Q", found - 8))
+    return o.spliced(whole, fixed), [*operations, fixed]
 
 
 JSON = [*structure.TOKENS, b"true", b"1e400", b"-0", b'"dtype":"float32"', b'"op":"x"',

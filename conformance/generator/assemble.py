@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +14,8 @@ HEADER = MAGIC + struct.pack("<HHI", 1, 0, 0)
 SYNC = b"\x89SEC"
 END = b"\x89NNPEND\n"
 TENSOR, GRAPH, METADATA, ALIAS, BLOB, NAMES, DIRECTORY, DIGESTS = range(1, 9)
+CHUNK = 1 << 20
+"""Bytes that each row of the digests covers (SPEC 13.1)."""
 DENSE, CONSTANT, CSR, CODEBOOK, QUANTIZED, CONCAT, OPAQUE = range(1, 8)
 
 
@@ -180,6 +183,7 @@ def assemble(
     header: bytes = HEADER,
     listing: Callable[[bytes], bytes] | None = None,
     directory: Callable[[bytes], Section] | None = None,
+    pointers: Callable[[bytes], bytes] | None = None,
     trailer: Callable[[bytes], bytes] | None = None,
 ) -> bytes:
     """Return the file.
@@ -189,7 +193,8 @@ def assemble(
         header: the first 16 bytes.
         listing: changes the decoded directory before it is stored.
         directory: makes the directory's section of its decoded bytes, by default raw.
-        trailer: changes the trailer of 32 bytes, its checksum being right before.
+        pointers: changes the trailer's first 16 bytes before its checksum is taken.
+        trailer: changes the trailer of 32 bytes.
     """
     out, rows = bytearray(header), []
     for section in sections:
@@ -200,9 +205,18 @@ def assemble(
     last = directory(data) if directory else Section(DIRECTORY, b"", byte_leaf(data), data)
     offset = len(out)
     _put(out, last)
-    pointers = struct.pack("<QQ", offset, len(out) - offset)
-    end = pointers + struct.pack("<II", zlib.crc32(out[:16] + out[offset:] + pointers), 0) + END
+    end = struct.pack("<QQ", offset, len(out) - offset)
+    end = pointers(end) if pointers else end
+    end += struct.pack("<II", zlib.crc32(out[:16] + out[offset:] + end), 0) + END
     return bytes(out + (trailer(end) if trailer else end))
+
+
+def digest_rows(*sections: Section, header: bytes = HEADER) -> bytes:
+    """Return the rows of a digests section behind all other sections (SPEC 13.1)."""
+    whole = assemble(*sections, header=header)
+    covered = whole[: struct.unpack_from("<Q", whole, len(whole) - 32)[0]]
+    pieces = (covered[at : at + CHUNK] for at in range(0, len(covered), CHUNK))
+    return b"".join(hashlib.sha256(piece).digest() for piece in pieces)
 
 
 def _put(out: bytearray, section: Section) -> None:

@@ -7,8 +7,11 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from conformance.generator import dtypes, mutate, operations
+from conformance.generator import dtypes, operations
+from conformance.generator.derive import alike
 from conformance.generator.encoders.leaf import Coder, leaf
+from conformance.generator.operations import Operation
+from conformance.generator.rebuild import entries, parse
 from conformance.generator.tree import Leaf, dense
 from conformance.generator.vector import Vector, invalid, tensor_of, valid
 
@@ -99,42 +102,40 @@ def plane(
     return one(id, why, requirements, "uint8", data, stored, **options)
 
 
-def body(base: Vector, at: int, new: str, old: int | None = None) -> mutate.Operation:
+def body(base: Vector, at: int, new: str, old: int | None = None) -> Operation:
     """Return the change of bytes of the first section's body; `old` is how many there were."""
-    here = mutate.parse(base.data).sections[0].body
+    here = parse(base.data).sections[0].body
     many = len(new) // 2 if old is None else old
     return operations.splice(0, "body", at, here[at : at + many], bytes.fromhex(new))
 
 
-def payload(base: Vector, at: int, new: str, old: int | None = None) -> mutate.Operation:
+def payload(base: Vector, at: int, new: str, old: int | None = None) -> Operation:
     """Return the change of bytes of the first section's payload."""
-    here = mutate.parse(base.data).sections[0].payload
+    here = parse(base.data).sections[0].payload
     many = len(new) // 2 if old is None else old
     return operations.splice(0, "payload", at, here[at : at + many], bytes.fromhex(new))
 
 
-def longer(base: Vector, more: int) -> mutate.Operation:
+def longer(base: Vector, more: int) -> Operation:
     """Return the change of the parameter length and the node length by some bytes."""
-    here = mutate.parse(base.data).sections[0].body
+    here = parse(base.data).sections[0].body
     lengths = struct.unpack_from("<2I", here, LENGTH)
     return body(base, LENGTH, struct.pack("<2I", *(length + more for length in lengths)).hex())
 
 
-def store(base: Vector, entry: int, new: bytes) -> mutate.Operation:
+def store(base: Vector, entry: int, new: bytes) -> Operation:
     """Return the replacement of all that is stored for an entry."""
-    section = mutate.parse(base.data).sections[0]
-    at, position = mutate.entries(section.body, section.alignment)[entry]
+    section = parse(base.data).sections[0]
+    at, position = entries(section.body, section.alignment)[entry]
     old = section.payload[position:][: struct.unpack_from("<I", section.body, at)[0]]
-    same = 0
-    while same < min(len(old), len(new)) and old[same] == new[same]:
-        same += 1
+    same = alike(old, new)
     return operations.store(0, entry, same, old[same:], new[same:])
 
 
-def part(base: Vector, entry: int, at: int, new: str) -> mutate.Operation:
+def part(base: Vector, entry: int, at: int, new: str) -> Operation:
     """Return the change of some of the bytes that are stored for an entry."""
-    section = mutate.parse(base.data).sections[0]
-    _, position = mutate.entries(section.body, section.alignment)[entry]
+    section = parse(base.data).sections[0]
+    _, position = entries(section.body, section.alignment)[entry]
     old = section.payload[position + at :][: len(new) // 2]
     return operations.store(0, entry, at, old, bytes.fromhex(new))
 
@@ -145,7 +146,7 @@ def bad(
     requirements: str | Sequence[str],
     error: str,
     base: Vector,
-    *operations: mutate.Operation,
+    *operations: Operation,
     flags: Sequence[str] = ("under-validation",),
     repair: Sequence[str] = ("planes",),
     **options: Any,
@@ -156,8 +157,8 @@ def bad(
                    **options)  # fmt: skip
 
 
-def wrong(base: Vector, entry: int) -> mutate.Operation:
+def wrong(base: Vector, entry: int) -> Operation:
     """Return the change of an entry's checksum."""
-    here = mutate.parse(base.data).sections[0]
-    at, _ = mutate.entries(here.body, here.alignment)[entry]
+    here = parse(base.data).sections[0]
+    at, _ = entries(here.body, here.alignment)[entry]
     return body(base, at + 4, bytes(byte ^ 1 for byte in here.body[at + 4 : at + 8]).hex())

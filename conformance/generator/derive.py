@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from conformance.generator import mutate, operations
+from conformance.generator import operations
 from conformance.generator.kinds import box
+from conformance.generator.operations import Operation
+from conformance.generator.rebuild import parse, repaired
 from conformance.generator.tree import Tree, tensor
 from conformance.generator.vector import Vector, invalid, tensor_of, valid
 
@@ -73,15 +75,12 @@ def broken(
 
     What differs in the payload alone is derived as that, and its checksums are repaired.
     """
-    section = mutate.parse(base.data).sections[index]
+    section = parse(base.data).sections[index]
     wanted = tensor("", tree, alignment=section.alignment)
-    if (len(wanted.payload), wanted.alignment) == (len(section.payload), section.alignment):
-        repaired = mutate.repaired(replace(section, payload=wanted.payload))
-        if repaired.body == wanted.body:
-            payload = [*_splices(index, "payload", section.payload, wanted.payload)]
-            return invalid(
-                id, why, requirements, error, base, payload, repair=["planes"], **options
-            )
+    as_long = (len(wanted.payload), wanted.alignment) == (len(section.payload), section.alignment)
+    if as_long and repaired(replace(section, payload=wanted.payload)).body == wanted.body:
+        payload = [*_splices(index, "payload", section.payload, wanted.payload)]
+        return invalid(id, why, requirements, error, base, payload, repair=["planes"], **options)
     changes = [
         *_splices(index, "body", section.body, wanted.body),
         *_splices(index, "payload", section.payload, wanted.payload),
@@ -91,19 +90,19 @@ def broken(
     return invalid(id, why, requirements, error, base, changes, **options)
 
 
-def _splices(index: int, field: str, old: bytes, new: bytes) -> Iterator[mutate.Operation]:
+def _splices(index: int, field: str, old: bytes, new: bytes) -> Iterator[Operation]:
     """Return operations that make of one byte string another."""
     if len(old) == len(new):
         runs = [*_runs(old, new)]
     else:
-        start = _alike(old, new)
-        end = _alike(old[start:][::-1], new[start:][::-1])
+        start = alike(old, new)
+        end = alike(old[start:][::-1], new[start:][::-1])
         runs = [(start, old[start : len(old) - end], new[start : len(new) - end])]
     for at, before, after in runs:
         yield operations.splice(index, field, at, before, after)
 
 
-def _alike(old: bytes, new: bytes) -> int:
+def alike(old: bytes, new: bytes) -> int:
     """Return how many bytes are the same in front."""
     pairs = enumerate(zip(old, new, strict=False))
     return next((at for at, (x, y) in pairs if x != y), min(len(old), len(new)))
@@ -119,8 +118,3 @@ def _runs(old: bytes, new: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         if end > at:
             yield at, old[at:end], new[at:end]
         at = end + 1
-
-
-def body(at: int | None, old: str, new: str) -> mutate.Operation:
-    """Return the operation that replaces bytes, given in hex, in the first section's body."""
-    return operations.splice(0, "body", at, bytes.fromhex(old), bytes.fromhex(new))

@@ -61,7 +61,7 @@ NAN = Number(minus=False, size=None, nan=True)
 
 def number(value: int | Fraction) -> Number:
     """Return a number that is not -0."""
-    return Number(value < 0, Fraction(abs(value)))
+    return Number(value < 0, abs(Fraction(value)))
 
 
 def power(exponent: int) -> Fraction:

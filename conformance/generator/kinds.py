@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from conformance.generator import assemble as a
 from conformance.generator import dtypes, floats
-from conformance.generator.tree import Tree, constant, dense
+from conformance.generator.tree import Tree, constant, dense, json_number
 
 _OPERANDS = {"scale": 1, "zero": 2, "bias": 3, "min": 4, "group_index": 5, "codes": 6}
 _STEPS = {"float32": 0, "float16": 0x39, "bfloat16": 0x49}
@@ -103,7 +103,7 @@ def csr(
         tuple(shape),
         b"".join(out) if known(counts, gaps, values) else None,
         struct.pack("<Q", row_length) + packed.ljust(a.up8(len(packed)), b"\0"),
-        {"row_length": said(row_length), "fill": fill.hex()},
+        {"row_length": json_number(row_length), "fill": fill.hex()},
         parts,
         profile="R2",
         kind_id=a.CSR,
@@ -136,7 +136,11 @@ def codebook(
         tuple(shape),
         b"".join(out) if known(table, index) else None,
         struct.pack(f"<II{len(block)}Q", vector_length, vector_axis, *block),
-        {"block": [*map(said, block)], "vector_length": vector_length, "vector_axis": vector_axis},
+        {
+            "block": [*map(json_number, block)],
+            "vector_length": vector_length,
+            "vector_axis": vector_axis,
+        },
         {"table": (1, table), "indices": (2, index)},
         profile="R2",
         kind_id=a.CODEBOOK,
@@ -188,7 +192,7 @@ def quantized(
         struct.pack("<BBB5x", flags, group_axis, _STEPS[step])
         + struct.pack(f"<{len(lengths)}Q", *lengths),
         {
-            "block": [*map(said, lengths)],
+            "block": [*map(json_number, lengths)],
             "flat": flat_block is not None,
             "group_axis": group_axis,
             "scale_op": "divide" if divide else "multiply",
@@ -266,8 +270,3 @@ def unknown(
 def unknown_dtype(tree: Tree, dtype: int) -> Tree:
     """Return a node with a data type that no reader knows; it has no image."""
     return tree.but(dtype=f"unknown({dtype})", dtype_id=dtype, image=None)
-
-
-def said(number: int) -> int | str:
-    """Return a number as JSON holds it (PROTOCOL.md)."""
-    return number if number <= 2**53 - 1 else str(number)

@@ -66,9 +66,9 @@ class Tree:
         inner = sorted(self.parts.values(), key=lambda part: part[0])
         return [self, *(node for _, part in inner for node in part.nodes())]
 
-    def bytes(self, role: int = 0) -> bytes:
+    def body(self, role: int = 0) -> bytes:
         """Return the node tree as it stands in a body."""
-        parts = [part.bytes(number) for number, part in sorted(self.parts.values(), key=_role)]
+        parts = [part.body(number) for number, part in sorted(self.parts.values(), key=_role)]
         leaf = self.leaf
         parameters = self.parameters
         if leaf is not None:
@@ -124,7 +124,7 @@ class Tree:
         return {
             "kind": self.kind,
             "dtype": self.dtype,
-            "shape": [d if d <= 2**53 - 1 else str(d) for d in self.shape],
+            "shape": [*map(json_number, self.shape)],
             "image": shown(self.image),
             "parameters": dict(self.said),
             "parts": {name: part.model() for name, (_, part) in self.parts.items()},
@@ -151,6 +151,11 @@ def shown(image: bytes | None) -> str | None:
     if image is None or len(image) <= 1 << 16:
         return None if image is None else image.hex()
     return f"sha256:{hashlib.sha256(image).hexdigest()}"
+
+
+def json_number(number: int) -> int | str:
+    """Return a number as JSON holds it (PROTOCOL.md)."""
+    return number if number <= 2**53 - 1 else str(number)
 
 
 def dense(dtype: str, shape: Sequence[int], image: bytes, leaf: Leaf | None = None) -> Tree:
@@ -182,5 +187,5 @@ def tensor(name: str | bytes, tree: Tree, *, alignment: int = 3, **options: Any)
     """Return a tensor section."""
     raw_name = name.encode() if isinstance(name, str) else name
     payload = tree.payload(alignment)
-    return a.Section(a.TENSOR, raw_name, tree.bytes(), payload,
+    return a.Section(a.TENSOR, raw_name, tree.body(), payload,
                      alignment=alignment if payload else 3, **options)  # fmt: skip

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from conformance.generator import assemble as a
-from conformance.generator import mutate
+from conformance.generator.operations import Operation, apply
+from conformance.generator.rebuild import parse
 from conformance.generator.tree import Tree, shown, tensor
+from conformance.runner.vectors import CLASSES
 
-DISPOSITIONS = {
-    "unsupported-version": "unsupported",
-    "unknown-section": "unsupported",
-    "unsupported": "unsupported",
-    "limit-exceeded": "limit",
-}
-"""Of the classes that are not `corrupt` (SPEC 14.1)."""
-CHUNK = 1 << 20
 ROOT = b"nnpack root 1\n"
 
 
@@ -65,7 +59,7 @@ def blob_of(name: str, data: bytes, tree: Tree | None = None) -> Content:
     """Return a blob; `tree` stores its bytes otherwise than raw."""
     section = a.text(a.BLOB, name.encode(), data)
     if tree is not None:
-        section = a.Section(a.BLOB, name.encode(), tree.bytes(), tree.payload())
+        section = a.Section(a.BLOB, name.encode(), tree.body(), tree.payload())
     return Content(
         section, {"blobs": {name: shown(data)}}, "R1" if tree is None else tree.needs()[0]
     )
@@ -90,10 +84,7 @@ def file_of(contents: Iterable[Content], *, digests: bool = False, **options: An
     """Return the file; with digests of all that stands before them (SPEC 13.1)."""
     sections = [content.section for content in contents]
     if digests:
-        plain = a.assemble(*sections)
-        covered = plain[: struct.unpack_from("<Q", plain, len(plain) - 32)[0]]
-        rows = b"".join(hashlib.sha256(covered[at : at + CHUNK]).digest()
-                        for at in range(0, len(covered), CHUNK))  # fmt: skip
+        rows = a.digest_rows(*sections)
         body = a.node(a.DENSE, 0x18, (len(rows) // 32, 32), a.stream([rows]))
         sections.append(a.Section(a.DIGESTS, b"", body, rows, flags=1))
     return a.assemble(*sections, **options)
@@ -101,7 +92,7 @@ def file_of(contents: Iterable[Content], *, digests: bool = False, **options: An
 
 def root_of(data: bytes) -> str | None:
     """Return the root of a file that ends in digests (SPEC 13.1)."""
-    file, at = mutate.parse(data), 16
+    file, at = parse(data), 16
     for section in file.sections:
         if section.type == a.DIGESTS:
             return hashlib.sha256(ROOT + struct.pack("<Q", at) + data[at:]).hexdigest()
@@ -154,7 +145,7 @@ def invalid(
     requirements: Sequence[str],
     error: str,
     base: Vector,
-    operations: Sequence[mutate.Operation],
+    operations: Sequence[Operation],
     *,
     repair: Sequence[str] = (),
     flags: Sequence[str] = ("under-validation",),
@@ -167,11 +158,11 @@ def invalid(
     `profile` is the least that sees the fault, by default the one that decodes all of the base;
     `also` are the classes of rules that cannot be broken apart from it.
     """
-    data = mutate.apply(base.data, operations, repair)
+    data = apply(base.data, operations, repair)
     needed = profile or base.sidecar["profile"]
     extra = base.sidecar["features"] if features is None else features
     said = _sidecar(f"invalid/{id}", data, "reject", why, requirements, needed, extra, flags)
-    said |= {"error": error, "disposition": DISPOSITIONS.get(error, "corrupt")}
+    said |= {"error": error, "disposition": CLASSES[error]}
     if also:
         said["also"] = [*also]
     said["derived"] = {"base": base.id, "operations": [*operations], "repair": [*repair]}
@@ -182,10 +173,10 @@ def invalid(
 
 def expected(
     id: str, why: str, requirements: Sequence[str], base: Vector, root: str, *,
-    accepted: bool = True, operations: Sequence[mutate.Operation] = (),
+    accepted: bool = True, operations: Sequence[Operation] = (),
 ) -> Vector:  # fmt: skip
     """Return a file and the root that is expected of it; without it, all may be right."""
-    data = mutate.apply(base.data, operations) if operations else base.data
+    data = apply(base.data, operations) if operations else base.data
     result, area = ("accept", "valid") if accepted else ("reject", "invalid")
     said = _sidecar(f"{area}/{id}", data, result, why, requirements, "R3",
                     base.sidecar["features"], ["under-validation"])  # fmt: skip
@@ -193,7 +184,7 @@ def expected(
     if accepted:
         said["model"] = base.sidecar["model"]
     else:
-        said |= {"error": "bad-digest", "disposition": "corrupt"}
+        said |= {"error": "bad-digest", "disposition": CLASSES["bad-digest"]}
         said["derived"] = {"base": base.id, "operations": [*operations], "repair": []}
     return Vector(said["id"], data, said)
 
@@ -207,8 +198,7 @@ def limited(
     said |= {"id": f"limits/{id}", "why": why, "requirements": [*requirements],
              "limits": dict(limits), "flags": ["oom"], **options}  # fmt: skip
     if error:
-        said |= {"result": "reject", "error": error,
-                 "disposition": DISPOSITIONS.get(error, "corrupt")}  # fmt: skip
+        said |= {"result": "reject", "error": error, "disposition": CLASSES[error]}
         said.pop("model")
         said.pop("slices", None)
     return Vector(said["id"], base.data, said)
@@ -229,7 +219,3 @@ def _sidecar(
         "features": [*features],
         "flags": [*flags],
     }
-
-
-Area = Callable[[], Iterable[Vector]]
-"""A module of `areas` has one: `vectors`."""

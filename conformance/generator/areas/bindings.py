@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from conformance.generator import assemble as a
 from conformance.generator import operations as o
 from conformance.generator.areas.sections import tensor
-from conformance.generator.mutate import Operation
+from conformance.generator.operations import Operation
 from conformance.generator.tree import Leaf, Tree, constant, dense
 from conformance.generator.vector import Vector, invalid, other, tensor_of, valid
 
@@ -106,7 +106,7 @@ def _valid() -> Iterator[Vector]:
         yield valid(f"bindings/{slug}", why, ["R-NAM-017", "R-NAM-003", "R-NAM-007"],
                     [other(a.names(*entries)), tensor("t", 1)],
                     flags=["over-validation"])  # fmt: skip
-    body = private_dtype().bytes()
+    body = private_dtype().body()
     yield valid(
         "bindings/free-body",
         "A body that is free looks like a tree with a private data type, which needs no binding.",
@@ -156,7 +156,7 @@ def _deep(to: int, type: int, **fields: int) -> Operation:
     for _ in range(2):
         tree = Tree("concat", "uint8", (16,), None, bytes(8), {"axis": 0}, {"1": (1, tree)},
                     kind_id=a.CONCAT, dtype_id=0x18)  # fmt: skip
-    return o.add(to, type, name=b"deep", body=tree.bytes(), payload=tree.payload(), **fields)
+    return o.add(to, type, name=b"deep", body=tree.body(), payload=tree.payload(), **fields)
 
 
 def _entries() -> Iterator[Vector]:

@@ -10,7 +10,8 @@ from conformance.generator import operations as o
 from conformance.generator.areas.bindings import NOTED
 from conformance.generator.areas.sections import MIXED, PAIR, tensor
 from conformance.generator.areas.start import EMPTY, FLOAT32
-from conformance.generator.mutate import Operation, parse
+from conformance.generator.operations import Operation
+from conformance.generator.rebuild import parse
 from conformance.generator.vector import Vector, alias_of, invalid, other, valid
 
 ROOMY = valid(

@@ -66,9 +66,9 @@ def _texts() -> Iterator[Vector]:
 def _container() -> Iterator[Vector]:
     yield valid("edge/name-1023", "A name has 1023 bytes.", ["R-SEC-005", "R-NAM-012"],
                 [tensor("\u4e2d" * 341, 1)], flags=OVER)  # fmt: skip
-    ids = [(kind, number, b"a.b") for kind in range(1, 6) for number in range(128, 256)]
+    bound = [(kind, number, b"a.b") for kind in range(1, 6) for number in range(128, 256)]
     yield valid("edge/all-private-ids", "All 640 private ids are bound, to one name.",
-                ["R-NAM-002", "R-NAM-007"], [other(a.names(*ids)), tensor("t", 1)],
+                ["R-NAM-002", "R-NAM-007"], [other(a.names(*bound)), tensor("t", 1)],
                 flags=OVER)  # fmt: skip
     for slug, more, error, ids, why in (
         ("of-its-offset", 8, "mismatch", ["R-DIR-011", "R-DIR-013"],

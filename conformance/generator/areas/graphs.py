@@ -24,12 +24,12 @@ FILE = (tensor("w", 1), alias_of("v", "w"), blob_of("b", b"x"))
 GRAPH = len(FILE)
 
 
-def graph(*nodes: Object, **members: Any) -> Object:
+def graph(*nodes: Any, **members: Any) -> Object:
     """Return a graph with one input, `x`."""
     return {"inputs": ["x"], "outputs": [], "nodes": [*nodes], **members}
 
 
-def op(inputs: list[str], outputs: list[str], **attributes: Any) -> Object:
+def op(inputs: list[Any], outputs: list[str], **attributes: Any) -> Object:
     """Return a node."""
     made: Object = {"op": "F", "inputs": inputs, "outputs": outputs}
     return made | ({"attributes": attributes} if attributes else {})
@@ -143,8 +143,8 @@ WRONG: tuple[tuple[str, str, str, Any], ...] = (
      graph({"op": "F", "inputs": []})),
     ("inputs-object", "R-GRF-001", "The graph's inputs are an object.", graph(inputs={})),
     ("input-number", "R-GRF-001", "A value name is a number.", graph(inputs=[1])),
-    ("input-null", "R-GRF-001", "An input left out is null.", graph(op([None], []))),  # type: ignore[list-item]
-    ("node-string", "R-GRF-001", "A node is a string.", graph("F")),  # type: ignore[arg-type]
+    ("input-null", "R-GRF-001", "An input left out is null.", graph(op([None], []))),
+    ("node-string", "R-GRF-001", "A node is a string.", graph("F")),
     ("op-null", "R-GRF-001", "An operator is null.",
      graph({"op": None, "inputs": [], "outputs": []})),
     ("name-null", "R-GRF-001", "The graph's name is null.", graph(name=None)),

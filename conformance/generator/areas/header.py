@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from conformance.generator import operations as o
 from conformance.generator.areas.start import EMPTY, FLOAT32
 from conformance.generator.assemble import HEADER, MAGIC
-from conformance.generator.mutate import Operation
+from conformance.generator.operations import Operation
 from conformance.generator.tree import dense
 from conformance.generator.vector import Vector, invalid, tensor_of, valid
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conformance.generator import assemble as a
-from conformance.generator.derive import body, broken, of_tree, within
+from conformance.generator.derive import broken, of_tree, within
 from conformance.generator.kinds import concat, csr, of, same, unknown, unknown_dtype
-from conformance.generator.operations import splice
+from conformance.generator.operations import Operation, splice
 from conformance.generator.tree import Tree, constant
 from conformance.generator.vector import Vector, invalid, limited, other, tensor_of, valid
 
@@ -32,15 +32,20 @@ SPARSE_TREE = csr((4,), 4, b"\x00", same("uint8", (1,), 1), same("uint8", (1,), 
                   same("uint8", (1,), 9))  # fmt: skip
 
 
+def edit(at: int, old: str, new: str) -> Operation:
+    """Return the operation that replaces bytes, given in hex, in the first section's body."""
+    return splice(0, "body", at, bytes.fromhex(old), bytes.fromhex(new))
+
+
 def fields() -> Iterator[Vector]:
     """Return wrong fields of the head."""
     yield invalid(
         "node/kind-0", "Kind 0 is never used.", ["R-NOD-001"], "bad-node", DENSE,
-        [body(0, "01", "00")], profile="R0",
+        [edit(0, "01", "00")], profile="R0",
     )  # fmt: skip
     yield invalid(
         "node/root-role", "The root has the role of a part.", ["R-NOD-002"], "bad-node", DENSE,
-        [body(1, "00", "01")], profile="R0", flags=["ambiguity"],
+        [edit(1, "00", "01")], profile="R0", flags=["ambiguity"],
     )  # fmt: skip
     yield broken(
         "node/rank-33", "A rank above 32, though every dimension is 1.", ["R-NOD-004"],
@@ -49,7 +54,7 @@ def fields() -> Iterator[Vector]:
     for byte in (5, 6, 7):
         yield invalid(
             f"node/reserved-{byte}", f"Byte {byte} of the head is reserved and set.",
-            ["R-NOD-006"], "reserved-nonzero", DENSE, [body(byte, "00", "01")],
+            ["R-NOD-006"], "reserved-nonzero", DENSE, [edit(byte, "00", "01")],
             profile="R0", flags=["hidden-bytes"],
         )  # fmt: skip
     yield broken(
@@ -108,30 +113,30 @@ def lengths() -> Iterator[Vector]:
         unknown(127, "float32", (2, 5), b"", {1: part.but(override={"length": 32}), 2: part}),
         profile="R0", flags=["ambiguity"],
     )  # fmt: skip
-    size = len(FOREIGN_TREE.bytes())
+    size = len(FOREIGN_TREE.body())
     yield invalid(
         "node/hole-behind-parts", "8 bytes of a node belong to none of its parts.", ["R-NOD-008"],
         "bad-node", FOREIGN,
-        [body(12, size.to_bytes(4, "little").hex(), (size + 8).to_bytes(4, "little").hex()),
-         body(size, "", "00" * 8)],
+        [edit(12, size.to_bytes(4, "little").hex(), (size + 8).to_bytes(4, "little").hex()),
+         edit(size, "", "00" * 8)],
         profile="R0", flags=["hidden-bytes"],
     )  # fmt: skip
-    whole = CONSTANT_TREE.bytes().hex()
+    whole = CONSTANT_TREE.body().hex()
     yield invalid(
         "node/two-roots", "The body holds two trees.", ["R-SEC-023"], "bad-node", CONSTANT,
-        [body(0, "", whole)], profile="R0", flags=["hidden-bytes", "ambiguity"],
+        [edit(0, "", whole)], profile="R0", flags=["hidden-bytes", "ambiguity"],
     )  # fmt: skip
     yield invalid(
         "node/bytes-behind-root", "Eight zeros stand behind the tree.", ["R-SEC-023"], "bad-node",
-        CONSTANT, [body(len(whole) // 2, "", "00" * 8)], profile="R0", flags=["hidden-bytes"],
+        CONSTANT, [edit(len(whole) // 2, "", "00" * 8)], profile="R0", flags=["hidden-bytes"],
     )  # fmt: skip
     yield invalid(
         "node/no-root", "A tensor's body is empty.", ["R-SEC-023"], "bad-node", CONSTANT,
-        [body(0, whole, "")], profile="R0", flags=["out-of-bounds"],
+        [edit(0, whole, "")], profile="R0", flags=["out-of-bounds"],
     )  # fmt: skip
     yield invalid(
         "node/half-head", "The body ends inside the node's head.", ["R-SEC-023"], "bad-node",
-        CONSTANT, [body(8, whole[16:], "")], profile="R0", flags=["out-of-bounds"],
+        CONSTANT, [edit(8, whole[16:], "")], profile="R0", flags=["out-of-bounds"],
     )  # fmt: skip
 
 
@@ -236,21 +241,21 @@ def trees() -> Iterator[Vector]:
     gaps = 16 + 8 + 16 + 32 + 1
     yield invalid(
         "node/roles-descend", "The parts stand in the order counts, values, gaps.",
-        ["R-NOD-011"], "bad-node", base, [body(gaps, "02", "03"), body(gaps + 32, "03", "02")],
+        ["R-NOD-011"], "bad-node", base, [edit(gaps, "02", "03"), edit(gaps + 32, "03", "02")],
         profile="R0", flags=["ambiguity"],
     )  # fmt: skip
     second = 16 + 16 + 8 + 40 + 1
     yield invalid(
         "node/roles-repeat", "Two parts have one role.", ["R-NOD-011"], "bad-node", FOREIGN,
-        [body(second, "c8", "01")], profile="R0", flags=["ambiguity"],
+        [edit(second, "c8", "01")], profile="R0", flags=["ambiguity"],
     )  # fmt: skip
     yield invalid(
         "node/roles-descend-unknown", "The parts of an unknown kind are out of order.",
-        ["R-NOD-011"], "bad-node", FOREIGN, [body(16 + 16 + 8 + 1, "01", "c9")], profile="R0",
+        ["R-NOD-011"], "bad-node", FOREIGN, [edit(16 + 16 + 8 + 1, "01", "c9")], profile="R0",
     )  # fmt: skip
     yield invalid(
         "node/role-0", "A part has role 0, which is the root's.", ["R-NOD-002"], "bad-node",
-        FOREIGN, [body(16 + 16 + 8 + 1, "01", "00")], profile="R0",
+        FOREIGN, [edit(16 + 16 + 8 + 1, "01", "00")], profile="R0",
     )  # fmt: skip
 
 
@@ -289,7 +294,7 @@ def unknowns() -> Iterator[Vector]:
         cut = entry.body[place * half : place * half + half].hex()
         yield invalid(
             f"node/private-{slug}-unnamed", f"A private {what} has no name in the file.",
-            ["R-NAM-010", "R-ERR-003"], "missing", private, [body(place * half, cut, "")],
+            ["R-NAM-010", "R-ERR-003"], "missing", private, [edit(place * half, cut, "")],
             profile="R0",
         )  # fmt: skip
     yield of_tree(

@@ -9,7 +9,7 @@ from conformance.generator import assemble as a
 from conformance.generator import operations as o
 from conformance.generator.areas.sections import ALIAS, BLOB, GRAPH, METADATA, MIXED, T, tensor
 from conformance.generator.areas.start import EMPTY
-from conformance.generator.mutate import Operation
+from conformance.generator.operations import Operation
 from conformance.generator.tree import Leaf, dense
 from conformance.generator.vector import (
     Content,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 from conformance.generator import assemble as a
 from conformance.generator.areas.directory import coded
@@ -74,7 +75,7 @@ def _directory() -> Iterator[Vector]:
 def _texts() -> Iterator[Vector]:
     yield from around("metadata", "json_bytes", 7, METADATA, "the length of the metadata")
     text = b'{"inputs":[],"outputs":[],"nodes":[]}'
-    value = {"inputs": [], "outputs": [], "nodes": []}
+    value: dict[str, Any] = {"inputs": [], "outputs": [], "nodes": []}
     base = valid("policy/two-graphs", "Two graphs are 37 and 38 bytes long.", ["R-GRF-001"],
                  [graph_of("g", text, value), graph_of("h", text + b" ", value)])  # fmt: skip
     yield base

@@ -214,11 +214,11 @@ def vectors() -> Iterator[Vector]:
                 yield _bad(f"33-levels-{slug}", ["R-JSN-008", "R-JSN-009"], text,
                            f"33 levels stand behind {what}.")  # fmt: skip
                 continue
-            value: Any = []
+            deep: list[Any] = []
             for _ in range(levels - 1):
-                value = [value]
+                deep = [deep]
             yield valid(f"metadata/32-levels-{slug}", f"32 levels stand behind {what}.",
-                        ["R-JSN-008", "R-JSN-009"], [metadata_of(text, {"a": held, "b": value})],
+                        ["R-JSN-008", "R-JSN-009"], [metadata_of(text, {"a": held, "b": deep})],
                         flags=["over-validation"])  # fmt: skip
     brackets = "[" * 40 + '"' + "{" * 40
     yield valid("metadata/brackets-in-string", "80 brackets stand in a string and nest nothing.",

@@ -11,7 +11,7 @@ from conformance.generator.areas.bindings import ALL, NOTED
 from conformance.generator.areas.metadata import BASE as TEXT
 from conformance.generator.areas.sections import ANY, MIXED, T
 from conformance.generator.areas.start import EMPTY, FLOAT32
-from conformance.generator.mutate import Operation
+from conformance.generator.operations import Operation
 from conformance.generator.vector import Vector, invalid
 
 FREE = o.section(ANY, "flags", 0)

@@ -10,7 +10,7 @@ from itertools import starmap
 from conformance.generator import assemble as a
 from conformance.generator import operations as o
 from conformance.generator.areas.start import FLOAT32
-from conformance.generator.mutate import Operation
+from conformance.generator.operations import Operation
 from conformance.generator.tree import constant, dense
 from conformance.generator.vector import (
     Content,

@@ -35,7 +35,7 @@ from conformance.generator.coded import (
     store,
     wrong,
 )
-from conformance.generator.mutate import parse
+from conformance.generator.rebuild import parse
 from conformance.generator.tree import Leaf, dense
 from conformance.generator.vector import Vector, invalid, tensor_of, valid
 

@@ -107,10 +107,10 @@ def _pair(
     m = len(cells) - t
     cells, tail = cells[:m], _words(dtype, cells[m:])
     if dtype.startswith("float8"):
-        rest = bytearray(m // 8)
+        signs = bytearray(m // 8)
         for i, cell in enumerate(cells):
-            rest[i % (m // 8)] |= (cell >> 7) << 8 * i // m
-        return [control(0, 0, (), 0, tail), bytes(cell & 127 for cell in cells), bytes(rest)]
+            signs[i % (m // 8)] |= (cell >> 7) << 8 * i // m
+        return [control(0, 0, (), 0, tail), bytes(cell & 127 for cell in cells), bytes(signs)]
     if dtype in {"int8", "uint8", "float16"}:
         high, low = unhalves(cells, 8 * width)
         return [control(0, 0, (), 0, tail), _pack(width, high), _pack(width, low)]

@@ -18,10 +18,9 @@ def header(size: int, *, width: int = 1, window: int | None = None, also: int = 
         window: the window descriptor; without one the frame is a single segment.
         also: bits set in the descriptor besides.
     """
-    single = window is None
-    descriptor = _FLAGS[width] << 6 | single << 5 | also
+    descriptor = _FLAGS[width] << 6 | (window is None) << 5 | also
     stated = (size - 256 if width == 2 else size).to_bytes(width, "little") if width else b""
-    return MAGIC + bytes([descriptor]) + (b"" if single else bytes([window])) + stated
+    return MAGIC + bytes([descriptor]) + (b"" if window is None else bytes([window])) + stated
 
 
 def block(kind: int, content: bytes, size: int | None = None, *, last: bool = False) -> bytes:

@@ -61,7 +61,7 @@ def _coded(data: bytes) -> a.Section:
     """Return a directory whose blocks are frames of raw and RLE blocks."""
     tree = dense("uint8", (len(data),), data,
                  leaf("uint8", data, coders=[Coder(1, _runs, profile="R2")]))  # fmt: skip
-    return a.Section(a.DIRECTORY, b"", tree.bytes(), tree.payload())
+    return a.Section(a.DIRECTORY, b"", tree.body(), tree.payload())
 
 
 def _heads() -> Iterator[Vector]:

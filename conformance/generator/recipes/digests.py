@@ -9,10 +9,11 @@ from itertools import count
 
 from conformance.generator import assemble as a
 from conformance.generator import operations as o
+from conformance.generator.assemble import CHUNK
 from conformance.generator.coded import noise
-from conformance.generator.mutate import Operation, parse
+from conformance.generator.operations import Operation
+from conformance.generator.rebuild import parse
 from conformance.generator.vector import (
-    CHUNK,
     Vector,
     blob_of,
     expected,

@@ -8,7 +8,7 @@ from typing import Any
 
 from conformance.generator import operations as o
 from conformance.generator.areas.metadata import MOST
-from conformance.generator.mutate import parse
+from conformance.generator.rebuild import parse
 from conformance.generator.vector import Vector, graph_of, invalid, limited, metadata_of, valid
 
 SIZE = 16 << 20
