@@ -44,8 +44,31 @@ ENTRY = 24 + 8
 """Offset of the first entry in a body of one dense node of rank 1 and three planes."""
 
 
-def vectors() -> Iterator[Vector]:
-    """Return the area's vectors."""
+def _stored() -> Iterator[Vector]:
+    """Tensors whose stored bytes differ, or that should not have as many."""
+    alike = valid(
+        "streams/alike",
+        "Three tensors differ in nothing but their names, their places and one cell.",
+        ["R-STR-016", "R-STR-010"],
+        [tensor_of(name, dense("uint8", (8,), b"as it is")) for name in ("a", "b")]
+        + [tensor_of("c", dense("uint8", (8,), b"as it in"))],
+    )
+    yield alike
+    for slug, why, error, changed in (
+        ("longer", "The second of three tensors alike has 8 bytes more than its leaf.", "mismatch",
+         o.splice(1, "payload", 8, b"", b"and more")),
+        ("shorter", "The second of three tensors alike has 4 bytes less than its leaf.", "mismatch",
+         o.splice(1, "payload", 4, b"t is", b"")),
+        ("flipped", "A bit of the third of three tensors alike is flipped.", "bad-checksum",
+         o.splice(2, "payload", 0, b"a", b"c")),
+    ):  # fmt: skip
+        rule = "R-STR-010" if error == "bad-checksum" else "R-STR-016"
+        yield invalid(f"streams/alike-{slug}", why, [rule], error, alike, [changed],
+                      flags=["under-validation"])  # fmt: skip
+
+
+def _heads() -> Iterator[Vector]:
+    """Tensors whose heads differ."""
     yield from (ROOMS, HALVES)
     here = parse(ROOMS.data).sections[1].body
     hot = here[ENTRY + 8 : ENTRY + 12]
@@ -67,3 +90,9 @@ def vectors() -> Iterator[Vector]:
         ["R-TRF-008"], "mismatch", HALVES, [o.splice(1, "body", 16, b"\x40", b"\x3f")],
         flags=["out-of-bounds"],
     )  # fmt: skip
+
+
+def vectors() -> Iterator[Vector]:
+    """Return the area's vectors."""
+    yield from _stored()
+    yield from _heads()

@@ -36,8 +36,8 @@ from conformance.generator.coded import (
     wrong,
 )
 from conformance.generator.rebuild import parse
-from conformance.generator.tree import Leaf, dense
-from conformance.generator.vector import Vector, invalid, tensor_of, valid
+from conformance.generator.tree import Leaf
+from conformance.generator.vector import Vector
 
 R0 = {"profile": "R0"}
 """What a reader sees that looks at heads alone."""
@@ -122,7 +122,7 @@ def _heads() -> Iterator[Vector]:
     )
 
 
-def _tables() -> Iterator[Vector]:
+def _entries() -> Iterator[Vector]:
     yield bad(
         "streams/entry-missing",
         "The entry of the second of two blocks is missing.",
@@ -165,6 +165,9 @@ def _tables() -> Iterator[Vector]:
         flags=["integer-overflow", "oom"],
         **R0,
     )
+
+
+def _tables() -> Iterator[Vector]:
     yield bad(
         "streams/table-missing",
         "The codec is huffman and there is no entry of a shared table.",
@@ -186,36 +189,6 @@ def _tables() -> Iterator[Vector]:
         payload(SMALL, 0, b"abc".ljust(8, b"\0").hex(), 0),
         **R0,
     )
-    for stored, slug in (((8 << 20) + 1, "more"), ((1 << 32) - 1, "most")):
-        yield bad(
-            f"streams/stored-{slug}",
-            f"The stored length is {stored}, above 8 MiB.",
-            "R-STR-009",
-            "bad-value",
-            SMALL,
-            body(SMALL, 32, struct.pack("<I", stored).hex()),
-            flags=["oom", "integer-overflow"],
-            **R0,
-        )
-    alike = valid(
-        "streams/alike",
-        "Three tensors differ in nothing but their names, their places and one cell.",
-        ["R-STR-016", "R-STR-010"],
-        [tensor_of(name, dense("uint8", (8,), b"as it is")) for name in ("a", "b")]
-        + [tensor_of("c", dense("uint8", (8,), b"as it in"))],
-    )
-    yield alike
-    for slug, why, error, changed in (
-        ("longer", "The second of three tensors alike has 8 bytes more than its leaf.", "mismatch",
-         operations.splice(1, "payload", 8, b"", b"and more")),
-        ("shorter", "The second of three tensors alike has 4 bytes less than its leaf.", "mismatch",
-         operations.splice(1, "payload", 4, b"t is", b"")),
-        ("flipped", "A bit of the third of three tensors alike is flipped.", "bad-checksum",
-         operations.splice(2, "payload", 0, b"a", b"c")),
-    ):  # fmt: skip
-        rule = "R-STR-010" if error == "bad-checksum" else "R-STR-016"
-        yield invalid(f"streams/alike-{slug}", why, [rule], error, alike, [changed],
-                      flags=["under-validation"])  # fmt: skip
     yield bad(
         "streams/table-of-nothing",
         "The shared table of a plane whose blocks are all raw has 0 bytes.",
@@ -269,6 +242,17 @@ def _tables() -> Iterator[Vector]:
 
 
 def _lengths() -> Iterator[Vector]:
+    for stored, slug in (((8 << 20) + 1, "more"), ((1 << 32) - 1, "most")):
+        yield bad(
+            f"streams/stored-{slug}",
+            f"The stored length is {stored}, above 8 MiB.",
+            "R-STR-009",
+            "bad-value",
+            SMALL,
+            body(SMALL, 32, struct.pack("<I", stored).hex()),
+            flags=["oom", "integer-overflow"],
+            **R0,
+        )
     yield bad(
         "streams/stored-above-plane",
         "64 cells with codec zstd, and 65 bytes stored.",
@@ -416,6 +400,7 @@ def _bindings() -> Iterator[Vector]:
 def vectors() -> Iterator[Vector]:
     """Return the area's vectors."""
     yield from _heads()
+    yield from _entries()
     yield from _tables()
     yield from _lengths()
     yield from _gaps()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.generator.recipes import container, digests, elements, texts
+from importlib import import_module
+from pkgutil import iter_modules
 
-RECIPES = (container, digests, elements, texts)
+RECIPES = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
