@@ -1,8 +1,8 @@
 """Branch coverage of the package's reader from the vectors alone.
 
-    python conformance/reached.py [--missed]
+    python -m conformance.coverage.reached [--missed]
 
-Reads every vector in all ways of `removal.py`, and the slices of valid ones, in this process, with
+Reads every vector in all ways of `ways.py`, and the slices of valid ones, in this process, with
 the package `coverage`. Functions that no file reaches stand in `unreached.toml`, and are left out:
 what writes, what a caller builds or asks for, what needs a plug-in or another platform. A function
 that stands there and is entered is a fault, and so is a share below `ENOUGH`.
@@ -23,11 +23,10 @@ from typing import Any, NamedTuple
 
 from coverage import Coverage
 
+from conformance.coverage import ways
+from conformance.coverage.switches import NOT_READING
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-from conformance import removal  # noqa: E402 - found by the line above
-
 ENOUGH = 98.0
 """Percent of the lines and branches that a file reaches."""
 
@@ -44,24 +43,23 @@ class Function(NamedTuple):
 
 def measure() -> dict[str, Any]:
     """Return what `coverage` reports of the modules that read."""
-    omit = [
-        name.replace("*", "/*") if "*" in name else f"{name}.py" for name in removal.NOT_READING
-    ]
+    omit = [name.replace("*", "/*") if "*" in name else f"{name}.py" for name in NOT_READING]
     cover = Coverage(branch=True, data_file=None, config_file=False, source_pkgs=["nnpack"],
                      omit=[f"*/nnpack/{one}" for one in omit])  # fmt: skip
     for line in ("if TYPE_CHECKING:", r"@(abc\.)?abstractmethod", r"class .*\(Protocol\):"):
         cover.exclude(line)
     cover.start()
-    reader = removal.reading(switches=False)
-    for question in removal.questions():
+    reader = ways.reading()
+    for question in ways.questions():
         reader.ask(question)
-    for path in sorted((HERE / "vectors/valid").rglob("*.json")):
+    for path in sorted((HERE.parent / "vectors/valid").rglob("*.json")):
         for box in json.loads(path.read_bytes()).get("slices", ()):
             reader.answer({"op": "slice", "path": str(path.with_suffix(".nnpk")), **box})
     cover.stop()
     with tempfile.TemporaryDirectory() as folder:
         cover.json_report(outfile=f"{folder}/report.json")
-        return json.loads(Path(folder, "report.json").read_bytes())  # type: ignore[no-any-return]
+        report: dict[str, Any] = json.loads(Path(folder, "report.json").read_bytes())
+    return report
 
 
 def functions(report: dict[str, Any]) -> Iterator[Function]:
@@ -89,7 +87,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--missed", action="store_true", help="list the lines and branches")
     options = parser.parse_args()
-    signal.signal(signal.SIGALRM, removal.stop)
+    signal.signal(signal.SIGALRM, ways.stop)
     groups = tomllib.loads((HERE / "unreached.toml").read_text("utf-8"))
     every = [one for one in functions(measure()) if one.ran or one.missed]
     wrong = [f"entered, though it stands in unreached.toml: {one.name}"
