@@ -32,7 +32,8 @@ class Reading:
     def __init__(self, shim: ModuleType) -> None:
         """Read with the package that a shim has loaded."""
         self.answer, self.limits_of = shim.answer, shim.limits_of
-        self.open, self.check, self.error = shim.nnpack.open, shim.verify, shim.nnpack.NnpackError
+        self.open, self.error = shim.nnpack.open, shim.nnpack.NnpackError
+        self.verify = shim.selfcheck.verify
 
     def everything(self, question: Json) -> Json:
         """Answer as a testee by random access."""
@@ -65,7 +66,7 @@ class Reading:
     def verified(self, question: Json) -> Json:
         """Look for all faults, in files too that do not open."""
         expect, limits = question.get("expect"), self.limits_of(question)
-        found = self.check(question["path"], limits=limits, expect=expect)
+        found = self.verify(question["path"], limits=limits, expect=expect)
         return {"faults": [bad.error_class for bad in (*found.faults, *found.unchecked)]}
 
     def _opened(self, question: Json) -> Any:

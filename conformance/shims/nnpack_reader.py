@@ -1,4 +1,4 @@
-"""The testee for the package nnpack; the only file of the kit that imports it."""
+"""The testee for the package nnpack, which checks itself on the way (nnpack_selfcheck.py)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ import io
 import json
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import nnpack_selfcheck as selfcheck
 import numpy as np
 
 import nnpack
 from nnpack.codecs import CODECS
 from nnpack.container import METADATA
 from nnpack.dtypes import BY_NAME
-from nnpack.verify import verify
 
 Json = dict[str, Any]
 REGISTERED = 16
@@ -66,26 +65,83 @@ def shape_of(value: Any) -> list[int | str]:
     return [dim if dim < 1 << 53 else str(dim) for dim in value.shape]
 
 
-PARAMETERS: dict[str, Callable[[Any], Json]] = {
-    "dense": lambda _: {},
-    "constant": lambda node: {"element": image(node.value, node.dtype)},
-    "csr": lambda node: {"row_length": node.row_length, "fill": image(node.fill, node.dtype)},
-    "codebook": lambda node: {
-        "block": [*node.block],
-        "vector_length": node.vector_length,
-        "vector_axis": node.vector_axis or 0,
-    },
-    "quantized": lambda node: {
-        "block": [*node.block],
-        "flat": node.flat,
-        "group_axis": node.group_axis or 0,
-        "scale_op": "divide" if node.divide else "multiply",
-        "step": node.step or "float32",
-    },
-    "concat": lambda node: {"axis": node.axis},
-    "opaque": lambda node: {"format": node.format, "parameters": node.format_parameters.hex()},
+def array_of(said: str, dtype: str, shape: tuple[int, ...] = (1,)) -> np.ndarray[Any, Any]:
+    """Return an image as an array, cells below a byte in one byte each."""
+    return np.frombuffer(bytes.fromhex(said), BY_NAME[dtype].numpy).reshape(shape)
+
+
+class Kind(NamedTuple):
+    """Both directions between a node in memory and a node of a model (PROTOCOL.md)."""
+
+    parameters: Callable[[Any], Json]
+    """Of a node."""
+    node: Callable[[Json, tuple[int, ...], str, dict[str, Any]], Any]
+    """From the parameters and the image, the shape, the data type and the parts."""
+
+
+KINDS = {
+    "dense": Kind(
+        lambda _: {},
+        lambda said, shape, dtype, _: nnpack.Dense(array_of(said["image"], dtype, shape), dtype),
+    ),
+    "constant": Kind(
+        lambda node: {"element": image(node.value, node.dtype)},
+        lambda said, shape, dtype, _: nnpack.Constant(
+            array_of(said["element"], dtype), shape, dtype
+        ),
+    ),
+    "csr": Kind(
+        lambda node: {"row_length": node.row_length, "fill": image(node.fill, node.dtype)},
+        lambda said, shape, dtype, parts: nnpack.Csr(
+            **parts,
+            shape=shape,
+            fill=array_of(said["fill"], dtype),
+            row_length=int(said["row_length"]),
+        ),
+    ),
+    "codebook": Kind(
+        lambda node: {
+            "block": [*node.block],
+            "vector_length": node.vector_length,
+            "vector_axis": node.vector_axis or 0,
+        },
+        lambda said, _, __, parts: nnpack.Codebook(
+            **parts,
+            block=[*map(int, said["block"])],
+            vector_axis=said["vector_axis"] if said["vector_length"] > 1 else None,
+        ),
+    ),
+    "quantized": Kind(
+        lambda node: {
+            "block": [*node.block],
+            "flat": node.flat,
+            "group_axis": node.group_axis or 0,
+            "scale_op": "divide" if node.divide else "multiply",
+            "step": node.step or "float32",
+        },
+        lambda said, _, dtype, parts: nnpack.Quantized(
+            **parts,
+            block=[*map(int, said["block"])],
+            flat=said["flat"],
+            group_axis=said["group_axis"] if "group_index" in parts else None,
+            divide=said["scale_op"] == "divide",
+            step=None if said["step"] == "float32" else said["step"],
+            dtype=dtype,
+        ),
+    ),
+    "concat": Kind(
+        lambda node: {"axis": node.axis},
+        lambda said, _, __, parts: nnpack.Concat(
+            [parts[str(number)] for number in range(1, len(parts) + 1)], said["axis"]
+        ),
+    ),
+    "opaque": Kind(
+        lambda node: {"format": node.format, "parameters": node.format_parameters.hex()},
+        lambda said, shape, dtype, parts: nnpack.Opaque(
+            parts["data"], said["format"], shape, dtype, bytes.fromhex(said["parameters"])
+        ),
+    ),
 }
-"""A node's parameters as PROTOCOL.md names them, by kind."""
 
 
 def part_name(name: str) -> str:
@@ -107,7 +163,15 @@ def described(node: Any) -> Json:
 def inside(node: Any) -> Json:
     """Return a node's parameters and parts."""
     parts = {part_name(name): described(part) for name, part in node.named_parts()}
-    return {"parameters": PARAMETERS[node.name](node), "parts": parts}
+    return {"parameters": KINDS[node.name].parameters(node), "parts": parts}
+
+
+def node_of(said: Json) -> Any:
+    """Return the value that a node of a model describes."""
+    shape, dtype = tuple(int(dim) for dim in said["shape"]), said["dtype"]
+    parts = {name: node_of(part) for name, part in said["parts"].items()}
+    given = {**said["parameters"], "image": said["image"]}
+    return KINDS[said["kind"]].node(given, shape, dtype, parts)
 
 
 def told(tensor: nnpack.Tensor) -> Json:
@@ -121,50 +185,13 @@ def told(tensor: nnpack.Tensor) -> Json:
         "logical": None,
     }
     try:
-        value, array = agreed(tensor)
+        value, array = selfcheck.read_twice(tensor)
         found |= inside(taken(value))
-        found["logical"] = digest(tensor)
+        found["logical"] = selfcheck.digest(tensor)
         found["image"] = image(taken(array), tensor.dtype)
     except nnpack.UnsupportedError as bad:
         found["unsupported"] = bad.message
     return found
-
-
-def agreed(tensor: nnpack.Tensor) -> list[Any]:
-    """Return the value and the elements of a tensor, which are read in two ways.
-
-    One way must not take what the other refuses, but for limits, which count differently, and for
-    parts that no element comes from.
-    """
-    found: list[Any] = []
-    for read in (tensor.value, tensor.read):
-        try:
-            found.append(read())
-        except nnpack.NnpackError as bad:
-            found.append(bad)
-    refused = [one for one in found if isinstance(one, nnpack.NnpackError)]
-    free = {"limit-exceeded", "unsupported"}
-    if len(refused) == 1 and tensor.size and refused[0].error_class not in free:
-        raise AssertionError(f"only one of two ways refuses {tensor.name}") from refused[0]
-    return found
-
-
-def digest(tensor: nnpack.Tensor) -> str:
-    """Return the logical digest of a tensor whose value was taken."""
-    try:
-        return tensor.digest()
-    except nnpack.FormatError as bad:
-        raise AssertionError(f"{tensor.name} has a value and no digest") from bad
-
-
-def check_alone(tensor: nnpack.Tensor, array: np.ndarray[Any, Any]) -> None:
-    """Compare what loading all gave of a tensor with what reading it alone gives."""
-    try:
-        alone = tensor.read()
-    except nnpack.FormatError as bad:
-        raise AssertionError(f"{tensor.name} is loaded among others and not alone") from bad
-    if alone.tobytes() != array.tobytes():
-        raise AssertionError(f"{tensor.name} differs where it is loaded among others")
 
 
 def taken(found: Any) -> Any:
@@ -198,19 +225,7 @@ def metadata_of(reader: nnpack.Reader) -> Any:
 def decode_random(source: Any, limits: nnpack.Limits, expect: str | None) -> Json:
     """Read everything of a file by random access, and check what nobody asked for."""
     with nnpack.open(source, limits=limits, expect=expect, threads=1) as reader:
-        loaded: Mapping[str, Any] = {}
-        try:
-            loaded = reader.load()  # first: it parses but one of tensors that are alike
-        except nnpack.NnpackError as bad:
-            for (
-                tensor
-            ) in reader.values():  # what is refused together, alone is an array or an error
-                with suppress(nnpack.NnpackError):
-                    tensor.read()
-            if not isinstance(bad, nnpack.UnsupportedError):
-                raise
-        for name, array in loaded.items():
-            check_alone(reader[name], array)
+        selfcheck.load(reader)  # first: it parses but one of tensors that are alike
         aliases = reader.aliases
         model = {
             "aliases": aliases,
@@ -220,10 +235,7 @@ def decode_random(source: Any, limits: nnpack.Limits, expect: str | None) -> Jso
             "blobs": {name: hexed(supported(reader.blobs, name)) for name in reader.blobs},
             "root": reader.root,
         }
-    report = verify(source, limits=limits, expect=expect)
-    for bad in (*report.faults, *report.unchecked):
-        if not isinstance(bad, nnpack.UnsupportedError):
-            raise bad
+    selfcheck.look_for_faults(source, limits, expect)
     return model
 
 
@@ -293,55 +305,6 @@ def cut(question: Json) -> Json:
             return {"ok": True, "image": image(tensor[box], tensor.dtype)}
     except nnpack.NnpackError as bad:
         return refused(bad)
-
-
-def array_of(said: str, dtype: str, shape: tuple[int, ...] = (1,)) -> np.ndarray[Any, Any]:
-    """Return an image as an array, cells below a byte in one byte each."""
-    return np.frombuffer(bytes.fromhex(said), BY_NAME[dtype].numpy).reshape(shape)
-
-
-def node_of(said: Json) -> Any:
-    """Return the value that a node of a model describes."""
-    shape, dtype = tuple(int(dim) for dim in said["shape"]), said["dtype"]
-    parts = {name: node_of(part) for name, part in said["parts"].items()}
-    return NODES[said["kind"]]({**said["parameters"], "image": said["image"]}, shape, dtype, parts)
-
-
-NODES: dict[str, Callable[[Json, tuple[int, ...], str, dict[str, Any]], Any]] = {
-    "dense": lambda said, shape, dtype, _: nnpack.Dense(
-        array_of(said["image"], dtype, shape), dtype
-    ),
-    "constant": lambda said, shape, dtype, _: nnpack.Constant(
-        array_of(said["element"], dtype), shape, dtype
-    ),
-    "csr": lambda said, shape, dtype, parts: nnpack.Csr(
-        **parts,
-        shape=shape,
-        fill=array_of(said["fill"], dtype),
-        row_length=int(said["row_length"]),
-    ),
-    "codebook": lambda said, _, __, parts: nnpack.Codebook(
-        **parts,
-        block=[*map(int, said["block"])],
-        vector_axis=said["vector_axis"] if said["vector_length"] > 1 else None,
-    ),
-    "quantized": lambda said, _, dtype, parts: nnpack.Quantized(
-        **parts,
-        block=[*map(int, said["block"])],
-        flat=said["flat"],
-        group_axis=said["group_axis"] if "group_index" in parts else None,
-        divide=said["scale_op"] == "divide",
-        step=None if said["step"] == "float32" else said["step"],
-        dtype=dtype,
-    ),
-    "concat": lambda said, _, __, parts: nnpack.Concat(
-        [parts[str(number)] for number in range(1, len(parts) + 1)], said["axis"]
-    ),
-    "opaque": lambda said, shape, dtype, parts: nnpack.Opaque(
-        parts["data"], said["format"], shape, dtype, bytes.fromhex(said["parameters"])
-    ),
-}
-"""The value of each kind, from its parameters and its image, its shape, dtype and parts."""
 
 
 class ContentWriter(nnpack.Writer):
