@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 FILES = seeds.files()
 VECTORS = [*seeds.vectors()]
 RUNS = {name: 25 if target.share > 2 else 60 for name, target in TARGETS.items()}
-RUNS |= {"codec-huffman": 20, "codec-rans": 20}
+RUNS |= {"codec-huffman": 20, "codec-rans": 20, "tree": 120}
 CLASSES = {"container": 5, "tree": 4, "stream": 4, "reader": 4, "graph": 1, "metadata": 1}
 """Classes that so few runs reach at least."""
 
