@@ -5,6 +5,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 import nnpack
 from fuzz import dictionary, differential, oracle, seeds, structure
+from fuzz.bugs import apply as bugs
 from fuzz.differential import COUNT, FAULT, QUESTION, compare, in_library
 from fuzz.edges import counted
 from fuzz.oracle import Finding, gate
@@ -330,6 +332,13 @@ def test_the_driver_runs_and_replays(tmp_path):
     file.write_bytes(b'{"a": 01}')
     done = run("--target", "metadata", "--replay", file)
     assert (done.returncode, done.stdout) == (0, "metadata: bad-json\n")
+
+
+@pytest.mark.skipif(not shutil.which("patch"), reason="bugs are seeded by the program patch")
+def test_every_seeded_bug_can_be_seeded(tmp_path):
+    assert not [*bugs.wrong_tables()]
+    for name in bugs.bugs():
+        bugs.seed(name, tmp_path / name)
 
 
 # Two readers (differential.py).
