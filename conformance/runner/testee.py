@@ -22,7 +22,7 @@ LONGEST_ANSWER = 1 << 27
 MOST_VALUES = 1 << 22
 """In an answer, as far as brackets and commas tell."""
 MOST_LEVELS = 64
-"""Of an answer; a graph of 32 (R-JSN-006) stands at the fourth."""
+"""Of an answer; a graph, which has 32 (R-JSN-008), is the fourth."""
 TAIL = 2000
 """Bytes of the standard error that a report keeps; people read them, the runner does not."""
 NEARLY = 0.8

@@ -20,6 +20,7 @@ STATUSES = (
 """The worst first: of several answers about one vector the worst counts."""
 GOOD = frozenset({"pass", "declined"})
 FEATURES = re.compile(r"sequential|slice|parts|limits|encode|codec\.[a-z0-9.-]+")
+"""What hello may claim; a word that is misspelt would never be asked about."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def _rejected(vector: Vector, answer: dict[str, Any], name: str | None, access: 
 def _base_of(vector: Vector, bases: Bases) -> list[dict[str, Any]]:
     """Return the tensors of the valid file that an invalid one was made from."""
     base = bases.get(vector.sidecar.get("derived", {}).get("base"))
-    return base.sidecar["model"]["tensors"] if base else []
+    return base.sidecar["model"]["tensors"] if base and "model" in base.sidecar else []
 
 
 def _leaves_out(model: dict[str, Any], claims: Claims, base: Iterable[dict[str, Any]]) -> bool:
