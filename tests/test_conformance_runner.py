@@ -4,8 +4,11 @@ import hashlib
 import json
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -13,12 +16,11 @@ from types import SimpleNamespace
 from unittest.mock import patch
 from xml.etree import ElementTree as ET
 
-import jsonschema
 import pytest
-import referencing
 
-from conformance.runner import compare, known, matrix, results, vectors
+from conformance.runner import known, matrix, results, session, vectors
 from conformance.runner.main import main
+from conformance.runner.testee import MOST_LEVELS, MOST_VALUES, parse
 from conformance.runner.verdict import Verdict
 from tests.test_spec import EXAMPLES, example
 
@@ -28,12 +30,12 @@ STUB = [sys.executable, KIT / "selftest/stub.py"]
 SHIM = [sys.executable, KIT / "shims/nnpack_reader.py"]
 
 
-def model(name):
+def model(name, profile="R1"):
     said = EXAMPLES[name][1]
     tensors = [
         {
             "name": key,
-            "profile": "R3" if name == "huffman" else "R1",
+            "profile": profile,
             "features": [],
             "parameters": {},
             "parts": {},
@@ -45,14 +47,14 @@ def model(name):
     return {"tensors": tensors} | {key: said.get(key, value) for key, value in nothing.items()}
 
 
-def accepted(name):
-    return {"result": "accept", "model": model(name)}
+def accepted(name, profile="R1"):
+    return {"result": "accept", "model": model(name, profile)}
 
 
-def rejected(error, disposition="corrupt"):
+def rejected(error, disposition="corrupt", base="valid/spec/float32"):
     return {
         "result": "reject", "error": error, "disposition": disposition,
-        "derived": {"base": "valid/spec/float32", "operations": [{"op": "file"}], "repair": []},
+        "derived": {"base": base, "operations": [{"op": "file"}], "repair": []},
     }  # fmt: skip
 
 
@@ -66,12 +68,14 @@ SLICE = {"tensor": "w", "start": [1], "stop": [3], "image": "000020c00100a07f"}
 VECTORS = {
     "valid/spec/empty": (example("empty"), "R0", accepted("empty")),
     "valid/spec/float32": (example("float32"), "R1", {**accepted("float32"), "slices": [SLICE]}),
-    "valid/spec/huffman": (example("huffman"), "R3", accepted("huffman")),
+    "valid/spec/huffman": (example("huffman"), "R3", accepted("huffman", "R3")),
+    "valid/codec/float32": (example("float32"), "R2", accepted("float32", "R2")),
     "valid/spec/digests": (example("alias-metadata-digests"), "R3", accepted("alias-metadata-digests")),
     "invalid/spec/bit": (with_byte(0x80, 1), "R1", rejected("bad-checksum")),
     "invalid/spec/magic": (with_byte(0, 0x88), "R0", rejected("not-nnpack")),
     "invalid/spec/version": (with_byte(8, 2), "R0", rejected("unsupported-version", "unsupported")),
-    "invalid/codec/bit": (with_byte(0x80, 3), "R2", rejected("bad-checksum")),
+    "invalid/codec/bit": (with_byte(0x80, 3), "R2", rejected("bad-checksum", base="valid/codec/float32")),
+    "invalid/beyond/bit": (with_byte(0x80, 5), "R3", rejected("bad-checksum")),
     "limits/spec/sections": (
         example("float32"), "R1",
         {"result": "reject", "error": "limit-exceeded", "disposition": "limit", "limits": {"sections": 0}},
@@ -129,7 +133,7 @@ def told(kit, tmp_path, mode, *options):
 
 ALL = dict.fromkeys(VECTORS)
 DECODED = [key for key, (_, _, said) in VECTORS.items() if said["result"] == "accept"]
-TENSORS = ["valid/spec/float32", "valid/spec/huffman", "valid/spec/digests"]
+TENSORS = ["valid/spec/float32", "valid/codec/float32", "valid/spec/huffman", "valid/spec/digests"]
 REFUSED = [key for key in VECTORS if key not in DECODED]
 DERIVED = [key for key in REFUSED if not key.startswith("limits")]
 
@@ -152,10 +156,22 @@ STUBS = {
     | {"invalid/spec/version": "fail-class"},
     "own-names": every(REFUSED, "fail-class"),
     "wrong-bits": every(TENSORS, "fail-value"),
+    "wrong-slices": {"valid/spec/float32": "fail-value"},
     "lies-unsupported": every(TENSORS, "fail-value"),
     "releases-wrong": every(DERIVED, "fail-release"),
     "releases-right": {},
+    "releases-oddly": every(REFUSED, "protocol"),
     "encodes-otherwise": {"encode/spec/empty": "fail-bytes"},
+    "writes-folder": {"encode/spec/empty": "protocol"},
+    "odd-words": every(DECODED, "fail-verdict") | every(REFUSED, "fail-class"),
+    "odd-names": every(TENSORS, "fail-value"),
+    "long-dimension": every(TENSORS, "fail-value"),
+    "key-twice": every(ALL, "protocol"),
+    "long-number": every(ALL, "protocol"),
+    "deep": every(ALL, "protocol"),
+    "very-deep": every(ALL, "protocol"),
+    "not-a-number": every(ALL, "protocol"),
+    "panic": every(ALL, "crash"),
     "crash": every(ALL, "crash"),
     "cut": every(ALL, "protocol"),
     "wrong-seq": every(ALL, "protocol"),
@@ -171,25 +187,78 @@ def test_each_wrong_testee_gets_its_status(kit, tmp_path, mode):
     status, found, _ = told(kit, tmp_path, mode)
     assert found == every(VECTORS, "pass") | STUBS[mode]
     assert status == (1 if STUBS[mode] else 0)
+    ET.parse(tmp_path / "junit.xml")  # noqa: S314 - our own
+    assert "no judging it" not in (tmp_path / "results.ndjson").read_text()
 
 
 EXEC = {
     "right": "pass", "crash": "crash", "cut": "crash", "no-class": "crash", "no-model": "protocol",
     "not-implemented": "protocol", "wrong-bits": "fail-value", "says-twice": "crash",
+    "panic": "crash", "deep": "crash", "writes-folder": "pass", "odd-words": "fail-verdict",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("mode", EXEC)
 def test_a_process_for_each_question(kit, tmp_path, mode):
-    _, found, _ = told(kit, tmp_path, mode, "--exec", "--only", "valid/spec/float32")
+    _, found, lines = told(kit, tmp_path, mode, "--exec", "--only", "valid/spec/float32")
     assert found == {"valid/spec/float32": EXEC[mode]}
+    if mode == "panic":
+        assert lines.vectors[0]["stderr"] == "panic: index out of range"
+        assert lines.vectors[0]["got"].startswith("exit status 2, no JSON")
 
 
+def test_status_2_is_a_crash_unless_the_answer_says_what_is_missing(kit, tmp_path):
+    text = 'echo \'{"error": {"class": "bad-checksum"}}\'; test $0 != decode || exit 2'
+    hello = f"test $0 != hello || exec {shlex.join(map(str, STUB))} right hello"
+    testee = ["sh", "-c", f"{hello}; {text}"]
+    run(kit, "--exec", "--only", "invalid/spec/bit", testee=testee, report=tmp_path)
+    (line,) = results.read(tmp_path / "results.ndjson").vectors
+    assert (line["status"], line["got"]) == ("crash", "exit status 2 without not-implemented")
+
+
+def test_a_process_for_a_question_has_nothing_to_read(kit):
+    done = run(kit, "--exec", testee=["sh", "-c", "cat; exit 3"])
+    assert "crash, exit status 3" in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["hang", "dribble"])
 @pytest.mark.parametrize("way", ["--exec", "--serve"])
-def test_a_testee_that_hangs_is_ended(kit, tmp_path, way):
+def test_a_testee_that_hangs_is_ended(kit, tmp_path, way, mode):
     only = ("--only", "valid/spec/e*", "--only", "invalid/spec/magic")
-    _, found, _ = told(kit, tmp_path, "hang", way, "--timeout", "0.3", *only)
+    _, found, _ = told(kit, tmp_path, mode, way, "--timeout", "0.3", *only)
     assert set(found.values()) == {"timeout"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a signal of Linux")
+def test_a_signal_without_a_name_is_a_crash(kit, tmp_path):
+    _, _, found = told(kit, tmp_path, "odd-signal", "--only", "valid/spec/empty")
+    assert found.vectors[0]["got"].startswith("signal 4")
+
+
+def test_an_answer_has_a_moderate_size():
+    few, many = (b"[" + b"0," * count + b"0]" for count in (9, MOST_VALUES))
+    assert parse(b'{"ok": %s}' % few)["ok"] == [0] * 10
+    with pytest.raises(ValueError, match="values"):
+        parse(b'{"ok": %s}' % many)
+    levels = MOST_LEVELS - 1
+    parse(b'{"ok": %s%s}' % (b"[" * levels, b"]" * levels))
+    with pytest.raises(ValueError, match="deep"):
+        parse(b'{"ok": %s%s}' % (b"[" * (levels + 1), b"]" * (levels + 1)))
+
+
+def test_a_verdict_that_fails_costs_no_other(kit, tmp_path, monkeypatch):
+    judge = session.judge
+
+    def failing(question, *given):
+        if question.vector.id == "valid/spec/empty":
+            raise ZeroDivisionError("a bug")
+        return judge(question, *given)
+
+    monkeypatch.setattr(session, "judge", failing)
+    status, found, lines = told(kit, tmp_path, "right")
+    assert (status, found) == (1, every(VECTORS, "pass") | {"valid/spec/empty": "protocol"})
+    (bad,) = lines.failures
+    assert bad["got"] == "no judging it: ZeroDivisionError('a bug')"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit address space")
@@ -211,9 +280,11 @@ def test_everything_twice_and_side_by_side(kit, tmp_path):
 def test_a_small_reader_declines_what_it_does_not_claim(kit, tmp_path):
     status, found, _ = told(kit, tmp_path, "minimal")
     declined = {
+        "valid/codec/float32",
         "valid/spec/huffman",
         "valid/spec/digests",
         "invalid/codec/bit",
+        "invalid/beyond/bit",
         "limits/spec/sections",
         "encode/spec/empty",
     }
@@ -233,18 +304,69 @@ def test_names_of_errors_are_translated(kit, tmp_path):
     assert run(kit, "--error-map", names, mode=["right"]).returncode == 2
 
 
-@pytest.mark.parametrize("mode", ["hello-of-tomorrow", "no-such-mode"])
+HELLOS = {
+    "hello-of-tomorrow": "protocol 1 is asked for, not 2",
+    "hello-version": "name, version and language are strings",
+    "hello-nobody": "`implementation` needs a name",
+    "hello-features": "no feature is called ['sequential']",
+    "hello-slices": "no feature is called 'slices'",
+    "hello-profile": "the profile is one of R0, R1, R2, R3",
+    "no-such-mode": "KeyError",
+}
+
+
+@pytest.mark.parametrize("mode", HELLOS)
 def test_a_testee_that_does_not_say_hello(kit, mode):
     done = run(kit, mode=[mode])
     assert done.returncode == 2
     assert "hello" in done.stderr
+    assert HELLOS[mode] in done.stderr
 
 
-def test_a_single_vector_can_be_asked_again(kit):
-    done = run(kit, mode=["wrong-bits"])
+def test_an_odd_name_spoils_no_report(tmp_path, kit):
+    status, _, found = told(kit, tmp_path, "hello-odd")
+    assert status == 0
+    assert found.header["implementation"] == {
+        "name": "../\ufffd\ufffd\ufffd[31m\ufffd<script>`\ufffd",
+        "version": "\ufffd\ufffd\ufffd[31m\ufffd<script>`\ufffd",
+    }
+    assert "<script>`" not in (tmp_path / "matrix.html").read_text()
+    assert "<script>" not in (tmp_path / "summary.md").read_text().replace("\\<", "")
+    assert "<script>`" in ET.parse(tmp_path / "junit.xml").getroot().get("name")  # noqa: S314
+
+
+INTERRUPTED = {
+    "in a run": ([*STUB, "hang"], "encoded-*"),
+    "in hello": (["sh", "-c", "touch asked; sleep 60"], "testee-*/asked"),
+}
+
+
+@pytest.mark.parametrize("when", INTERRUPTED)
+@pytest.mark.parametrize("way", ["--serve", "--exec"])
+def test_a_run_that_is_interrupted_leaves_nothing(kit, tmp_path, when, way):
+    command, sign = INTERRUPTED[when]
+    given = ["--vectors", kit, "--jobs", "2", "--timeout", "1", way, "--", *command]
+    with subprocess.Popen(  # noqa: S603 - ours
+        [sys.executable, KIT / "run.py", *given], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as process:  # fmt: skip
+        until = time.monotonic() + 60
+        while not [*tmp_path.glob(sign)] and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, "\nrun.py: interrupted\n")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_single_vector_can_be_asked_again(kit, tmp_path):
+    given = ("--timeout", "9", "--only", "valid/**", "--only=x")
+    done = run(kit, *given, mode=["wrong-bits"], report=tmp_path)
     again = re.search(r"one again: (.*)", done.stdout)[1]
-    assert "--only ID" in again
-    assert again.endswith("stub.py wrong-bits")
+    start, _, stub = again.partition(" -- ")
+    kept = f"--vectors {kit} --seed 7 --timeout 9 --only ID"
+    assert start == f"python conformance/run.py {kept}"
+    assert stub.endswith("stub.py wrong-bits")
     assert "valid/spec/float32: fail-value (decode random)" in done.stdout
     assert "0100803f000020c00100a07f" in done.stdout
     assert run(kit, "--only", "valid/none", mode=["right"]).returncode == 2
@@ -331,16 +453,22 @@ def test_a_list_can_be_rewritten(kit, tmp_path):
         == 2
     )
     assert path.read_text() == text
+    done = run(kit, "--fix", mode=["hang"])  # nothing is asked
+    assert (done.returncode, done.stderr) == (
+        2,
+        "run.py: --fix needs a list: pass --known-failures FILE\n",
+    )
     assert run(kit, "--known-failures", path, "--fix", mode=["wrong-bits"]).returncode == 0
     lines = path.read_text().splitlines()
-    assert lines[:-1] == [
+    assert lines[:-2] == [
         "# Not yet right:",
         "valid/spec/float32  # fail-value: bits  # tracked",
         "valid/spec/huffman  # fail-value: another status by now",
         "",
         "# The end.",
     ]
-    assert re.fullmatch(r"valid/spec/digests  # fail-value: .*  # not tracked yet", lines[-1])
+    for line, key in zip(lines[-2:], ("valid/codec/float32", "valid/spec/digests"), strict=True):
+        assert re.fullmatch(rf"{key}  # fail-value: .*  # not tracked yet", line)
     assert run(kit, "--known-failures", path, mode=["wrong-bits"]).returncode == 0
 
 
@@ -397,7 +525,7 @@ def test_a_badge_is_green_only_without_known_failures(kit, tmp_path):
 def test_runs_side_by_side(kit, report, tmp_path):
     out = tmp_path / "m.html"
     one = str(report / "results.ndjson")
-    assert python(KIT / "report.py", one, one, "--vectors", kit, "--out", out).returncode == 0
+    assert python(KIT / "matrix.py", one, one, "--vectors", kit, "--out", out).returncode == 0
     data = json.loads(re.search(r"^const data = (.*)$", out.read_text(), re.MULTILINE)[1])
     assert len(data["columns"]) == 2
     assert all(len(row["cells"]) == 2 for row in data["rows"])
@@ -424,7 +552,7 @@ def test_a_damaged_report_is_refused(report, tmp_path, damage):
     path.write_text("\n".join(DAMAGE[damage](lines)))
     with pytest.raises(vectors.KitError):
         results.read(path)
-    done = python(KIT / "report.py", path, "--out", tmp_path / "m.html")
+    done = python(KIT / "matrix.py", path, "--out", tmp_path / "m.html")
     assert done.returncode == 2
     assert not (tmp_path / "m.html").exists()
 
@@ -461,38 +589,12 @@ def test_patterns_of_ids():
     assert not vectors.matches("valid/x.ab", "valid/x/ab")
 
 
-EQUAL = [
-    (123456789012345680000, 1.2345678901234568e20),
-    (1, 1.0),
-    ({"a": [1, "x", None]}, {"a": [1.0, "x", None]}),
-    (2**53 - 1, 2**53 - 1),
-    (True, True),
-    (-0.0, 0),
-]
-DIFFERENT = [(True, 1), (1, True), (0, False), (0, None), (2**53, 2**53 + 1), ("1", 1.0), (10**400, 1e300), (None, 0.0), ("1", 1), ([1], [1, 2]),
-             ({"a": 1}, {"b": 1}), ({}, []), ("e\u0301", "\u00e9")]  # fmt: skip
-
-
-def test_json_is_compared_by_value():
-    for a, b in EQUAL:
-        assert compare.same_json(a, b), (a, b)
-    for a, b in DIFFERENT:
-        assert not compare.same_json(a, b), (a, b)
-
-
-def test_images_are_compared_in_either_form():
-    digest = f"sha256:{hashlib.sha256(bytes([1, 0xAB])).hexdigest()}"
-    assert compare.same_image("01ab", "01AB")
-    assert compare.same_image("01ab", digest)
-    assert compare.same_image(digest, "01ab")
-    for other in ("01aa", "01abx", "", None, 1, digest[:-1] + "g"):
-        assert not compare.same_image("01ab", other)
-        assert not compare.same_image(digest, other)
-
-
-def test_a_list_tells_what_else_it_expected():
-    verdict = Verdict("fail-class", "decode random", "bad-value", "bad-index")
-    assert known.KnownFailures(None, []).apply("valid/x/y", verdict) is verdict
+def test_a_list_tells_what_else_it_expected(tmp_path):
+    found = Verdict("fail-class", "decode random", "bad-value", "bad-index")
+    path = listed(tmp_path, "valid/x/y  # fail-verdict: accepts it\n")
+    told = known.KnownFailures(path, ["valid/x/y", "valid/x/z"])
+    assert told.apply("valid/x/z", found) is found
+    assert told.apply("valid/x/y", found).expected == "bad-value (listed as fail-verdict)"
 
 
 # The package and the template
@@ -505,67 +607,9 @@ def test_the_package_passes(kit, way):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_package_passes_all_vectors_of_the_kit():
-    done = run(KIT / "vectors", "--timeout", "20", testee=SHIM)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_the_template_runs():
     done = python(KIT / "run.py", "--", sys.executable, KIT / "shims/template.py")
     assert done.returncode == 1
     assert "my-reader 0, profile R0, serve" in done.stdout
+    assert " 0 pass, " in done.stdout
     assert len((KIT / "shims/template.py").read_text().splitlines()) <= 60
-
-
-# Schemas
-
-
-def validator(name):
-    schemas = {path.name: json.loads(path.read_text()) for path in (KIT / "schema").glob("*.json")}
-    for schema in schemas.values():
-        jsonschema.Draft202012Validator.check_schema(schema)
-    held = [(key, referencing.Resource.from_contents(schema)) for key, schema in schemas.items()]
-    registry = referencing.Registry().with_resources(held)
-    return jsonschema.Draft202012Validator(schemas[f"{name}.schema.json"], registry=registry)
-
-
-def test_sidecars_fit_their_schema(kit):
-    check = validator("vector")
-    for folder in (kit, KIT / "vectors"):
-        for path in folder.rglob("*.json"):
-            assert not [*check.iter_errors(json.loads(path.read_text()))], path
-    for name in ("manifest", "recipes"):
-        listed = json.loads((KIT / f"{name}.json").read_text())
-        assert not [*validator("manifest").iter_errors(listed)]
-
-
-def test_results_fit_their_schema(report):
-    check = validator("results")
-    for line in (report / "results.ndjson").read_text().splitlines():
-        assert not [*check.iter_errors(json.loads(line))], line
-
-
-@pytest.mark.parametrize("key", ["valid/spec/float32", "valid/spec/digests", "invalid/spec/bit"])
-def test_answers_of_the_package_fit_their_schema(kit, key):
-    for access in ("random", "sequential"):
-        question = {
-            "seq": 1,
-            "op": "decode",
-            "path": str(kit / f"{key}.nnpk"),
-            "access": access,
-            "limits": {},
-            "expect": None,
-        }
-        assert not [*validator("request").iter_errors(question)]
-        asked = "\n".join(
-            map(
-                json.dumps,
-                [{"seq": 0, "op": "hello", "protocol": 1}, question, {"seq": 2, "op": "bye"}],
-            )
-        )
-        done = python(*SHIM[1:], "serve", input=asked + "\n")
-        hello, *answers = map(json.loads, done.stdout.splitlines())
-        assert not [*validator("hello").iter_errors(hello)]
-        assert len(answers) == 2
-        for answer in answers:
-            assert not [*validator("response").iter_errors(answer)], answer

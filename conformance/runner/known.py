@@ -6,7 +6,7 @@ are comments. A list can only shrink by itself: what it states must hold, or the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -99,8 +99,7 @@ class KnownFailures:
 
     def fix(self, found: Mapping[str, Verdict]) -> None:
         """Rewrite the list to what a whole run found; comments and what still holds stay."""
-        if self.path is None:
-            raise KitError("--fix needs a list: pass --known-failures FILE")
+        assert self.path is not None
         failing = {id: verdict for id, verdict in found.items() if verdict.status in LISTABLE}
         lines: list[str] = []
         told: set[str] = set()
@@ -123,9 +122,3 @@ class KnownFailures:
 def _new(id: str, verdict: Verdict) -> Entry:
     said = " ".join(f"{verdict.question}: {verdict.got}, not {verdict.expected}".split())
     return Entry(id, verdict.status, f"{said.replace('#', '')[:100]}  # not tracked yet")
-
-
-def counted(statuses: Sequence[str]) -> dict[str, int]:
-    """Return how often each status occurs, the bad ones first."""
-    order = (*STATUSES[:-2], UNEXPECTED, KNOWN, *STATUSES[-2:])
-    return {status: statuses.count(status) for status in order if status in statuses}

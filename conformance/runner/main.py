@@ -15,21 +15,21 @@ from . import known, report, results
 from .session import Session, introduce
 from .testee import Exec, Limits, Serve, resolved
 from .vectors import CLASSES, KitError, load, matches
+from .words import lines
 
-KIT = Path(__file__).parent.parent
+KIT = Path(__file__).resolve().parent.parent
 USAGE = "python conformance/run.py [options] -- TESTEE COMMAND..."
 
 
 def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the arguments; behind `--` stands the testee's command."""
-    parser = argparse.ArgumentParser("run.py", USAGE, "Ask a reader about all vectors.")
+    parser = argparse.ArgumentParser("run.py", USAGE, "Ask a reader about all vectors.",
+                                     allow_abbrev=False)  # fmt: skip
     add, how = parser.add_argument, parser.add_mutually_exclusive_group()
-    for transport, words in (
-        (Exec, "a process for each question"),
-        (Serve, "one process for many; the default where the testee has it"),
-    ):
-        how.add_argument(f"--{transport.name}", action="store_const", dest="transport",
-                         const=transport, help=words)  # fmt: skip
+    how.add_argument("--exec", action="store_const", dest="transport", const=Exec,
+                     help="a process for each question")  # fmt: skip
+    how.add_argument("--serve", action="store_const", dest="transport", const=Serve,
+                     help="one process for many; the default where the testee has it")  # fmt: skip
     add("--only", action="append", default=[], metavar="GLOB",
         help="these ids; * stays within a path component, ** does not")  # fmt: skip
     add("--twice", action="store_true",
@@ -71,8 +71,10 @@ def run(options: argparse.Namespace) -> results.Results:
     command = resolved(options.command)
     transport, claims = introduce(command, limits, _error_map(options.error_map), options.transport)
     path = options.known_failures
-    if path is None and options.vectors == KIT / "vectors":
+    if path is None and options.vectors.resolve() == KIT / "vectors":
         path = _list_of(claims.implementation["name"])
+    if options.fix and path is None:
+        raise KitError("--fix needs a list: pass --known-failures FILE")
     listed = known.KnownFailures(path, [v.id for v in every])
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     sys.stdout.write(
@@ -99,39 +101,45 @@ def run(options: argparse.Namespace) -> results.Results:
 
 def _list_of(name: str) -> Path | None:
     """Return the list that the kit has for an implementation, if there is one."""
-    found = KIT / "known-failures" / f"{name}.txt"
-    return found if "/" not in name and found.exists() else None
+    lists = {path.stem: path for path in (KIT / "known-failures").glob("*.txt")}
+    return lists.get(name)
 
 
 def _error_map(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     found = json.loads(path.read_text("utf-8"))
-    if not isinstance(found, dict) or not all(one in CLASSES for one in found.values()):
+    if not isinstance(found, dict) or not all(one in [*CLASSES] for one in found.values()):
         raise KitError(f"{path}: an error map is an object of classes of SPEC 14.1 by native name")
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run: 0 if all is right, 1 if something is not, 2 if nothing could be asked."""
-    options = options_of(sys.argv[1:] if arguments is None else arguments)
+    """Run: 0 if all is right, 1 if something is not, 2 if there is no run, 130 after Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = options_of(arguments)
     try:
+        if options.report:  # before it is known what there is to write
+            options.report.mkdir(parents=True, exist_ok=True)
         found = run(options)
-        sys.stdout.write(report.terminal(found, _again(options, found)))
         if options.report:
             report.write_all(found, options.report, load(options.vectors))
+        sys.stdout.write(report.terminal(found, _again(arguments)))
+    except KeyboardInterrupt:
+        sys.stderr.write("\nrun.py: interrupted\n")
+        return 130
     except (KitError, OSError, ValueError) as bad:
-        sys.stderr.write(f"run.py: {bad}\n")
+        sys.stderr.write(f"run.py: {lines(str(bad))}\n")
         return 2
     return 0 if found.good else 1
 
 
-def _again(options: argparse.Namespace, found: results.Results) -> str:
+def _again(arguments: Sequence[str]) -> str:
     """Return the command that asks about one vector again."""
-    given = ["--exec"] if found.header["transport"] == "exec" else []
-    given += ["--memory", str(options.memory)] if options.memory != 4096 else []
-    given += ["--error-map", str(options.error_map)] if options.error_map else []
-    given += ["--vectors", str(options.vectors)] if options.vectors != KIT / "vectors" else []
-    return shlex.join(
-        ["python", "conformance/run.py", *given, "--only", "ID", "--", *options.command]
-    )
+    at = arguments.index("--")
+    other = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    other.add_argument("--only")
+    other.add_argument("--report")
+    other.add_argument("--fix", action="store_true")
+    _, kept = other.parse_known_args(arguments[:at])
+    return shlex.join(["python", "conformance/run.py", *kept, "--only", "ID", *arguments[at:]])

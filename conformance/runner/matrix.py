@@ -25,7 +25,7 @@ def page(runs: Sequence[Results], vectors: Iterable[Vector]) -> str:
     rows = [{"id": id, **_vector(known.get(id), known), "cells": [lines.get(id) for lines in told]}
             for id in ids]  # fmt: skip
     columns = [{**run.header, **run.footer, "type": "column"} for run in runs]
-    data = json.dumps({"columns": columns, "rows": rows}, ensure_ascii=False)
+    data = json.dumps({"columns": columns, "rows": rows})
     data = data.replace("<", "\\u003c")  # no tag can end the script that it stands in
     return PAGE.read_text("utf-8").replace('"DATA"', data)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ElementTree, SubElement
 
 from . import matrix
-from .known import KNOWN, counted
-from .results import Results, write
+from .known import KNOWN
+from .results import Results, counted, write
 from .vectors import Vector
 
 SHOWN = 40
@@ -72,7 +73,8 @@ def terminal(results: Results, again: str) -> str:
 def summary(results: Results) -> str:
     """Return a page of Markdown."""
     rows = table(results)
-    lines = [f"# {named(results.header['implementation'])}", ""]
+    name = re.sub(r"([\\`*_\[\]<>&#])", r"\\\1", named(results.header["implementation"]))
+    lines = [f"# {name}", ""]
     features = ", ".join(results.header["features"]) or "none"
     lines += [f"SPEC 1.0, profile {results.header['profile']}, features: {features}.", ""]
     lines += [verdict(results) + ".", ""]
@@ -80,7 +82,8 @@ def summary(results: Results) -> str:
     lines.insert(-len(rows) + 1, "|---" + "|---:" * (len(rows[0]) - 1) + "|")
     for one in results.failures:
         lines += ["", f"**{one['id']}**: {one['status']} ({one.get('question', '')})", ""]
-        lines += [f"- {key}: `{one[key]}`" for key in ("expected", "got") if key in one]
+        said = {key: one[key].replace("`", "'") for key in ("expected", "got") if key in one}
+        lines += [f"- {key}: `{words}`" for key, words in said.items()]
     return "\n".join([*lines, ""])
 
 
@@ -98,18 +101,12 @@ def junit(results: Results) -> Element:
         case = SubElement(suite, "testcase", classname=area.replace("/", "."), name=name,
                           time=str(one["seconds"]))  # fmt: skip
         if one["status"] in {"declined", KNOWN}:
-            SubElement(case, "skipped", message=_text(one.get("got", "") or one["status"]))
+            SubElement(case, "skipped", message=one.get("got", "") or one["status"])
         elif one["status"] != "pass":
-            got = _text(one.get("got", ""))
-            failure = SubElement(case, "failure", type=one["status"], message=got)
-            failure.text = _text(f"{one.get('question')}: expected {one.get('expected')}\n"
-                                 f"{one.get('stderr', '')}")  # fmt: skip
+            failure = SubElement(case, "failure", type=one["status"], message=one.get("got", ""))
+            failure.text = (f"{one.get('question')}: expected {one.get('expected')}\n"
+                            f"{one.get('stderr', '')}")  # fmt: skip
     return suite
-
-
-def _text(words: str) -> str:
-    """Return a text without the characters that XML has not."""
-    return "".join(c if c >= " " or c in "\t\n" else "�" for c in words)[:4000]
 
 
 def badge(results: Results) -> dict[str, object]:

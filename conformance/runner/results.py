@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .known import KNOWN, UNEXPECTED, counted
+from .known import KNOWN, UNEXPECTED
 from .vectors import KitError
 from .verdict import STATUSES, Claims, Verdict
 
-ALL_STATUSES = frozenset((*STATUSES, KNOWN, UNEXPECTED))
+ALL_STATUSES = (*STATUSES[:-2], UNEXPECTED, KNOWN, *STATUSES[-2:])
+"""The bad ones first."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Results:
     def good(self) -> bool:
         """Whether the run passes: known failures do not count, a list that is not true does."""
         return not self.failures and not self.footer["stale"]
+
+
+def counted(statuses: Sequence[str]) -> dict[str, int]:
+    """Return how often each status occurs."""
+    return {status: statuses.count(status) for status in ALL_STATUSES if status in statuses}
 
 
 def header_of(claims: Claims, command: Sequence[str], **options: Any) -> dict[str, Any]:
@@ -89,26 +95,27 @@ def results_of(
 def write(results: Results, path: Path) -> None:
     """Write a report that `read` takes."""
     lines = [results.header, *results.vectors, results.footer]
-    path.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in lines), "utf-8")
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines), "utf-8")
 
 
 def read(path: Path) -> Results:
     """Read a report; KitError if it is cut, doubled or does not add up."""
     try:
-        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-        header, *vectors, footer = lines
-        kinds = [one["type"] for one in lines]
-    except (ValueError, TypeError, KeyError) as bad:
+        with path.open(encoding="utf-8") as file:
+            header, *vectors, footer = lines = [json.loads(line) for line in file]
+        kinds = [str(one["type"]) for one in lines]
+        ids = [str(one["id"]) for one in vectors]
+        statuses = [str(one["status"]) for one in vectors]
+        report_of = header["implementation"]["name"], header["profile"], footer["counts"]
+    except (ValueError, TypeError, KeyError, RecursionError) as bad:
         raise KitError(f"{path}: no report: {bad}") from None
-    if kinds[0] != "header" or kinds[-1] != "footer" or {*kinds[1:-1]} - {"vector"}:
+    if kinds != ["header", *["vector"] * len(ids), "footer"] or not all(report_of):
         raise KitError(f"{path}: a report is a header, vectors and a footer")
-    ids = [one.get("id") for one in vectors]
     if len(ids) != len({*ids}):
         twice = next(id for id in ids if ids.count(id) > 1)
         raise KitError(f"{path}: {twice} is told twice")
-    statuses = [one.get("status") for one in vectors]
-    if {*statuses} - ALL_STATUSES:
-        raise KitError(f"{path}: no status is called {({*statuses} - ALL_STATUSES).pop()}")
+    if other := {*statuses} - {*ALL_STATUSES}:
+        raise KitError(f"{path}: no status is called {other.pop()}")
     if footer.get("vectors") != len(ids) or footer.get("counts") != counted(statuses):
         raise KitError(f"{path}: the footer counts other lines than there are")
     return Results(header, vectors, footer)

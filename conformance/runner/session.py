@@ -8,7 +8,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -53,6 +54,9 @@ class Outcome:
             self.verdict = verdict
 
 
+Progress = Callable[[Mapping[str, Outcome]], None]
+
+
 @dataclass
 class Session:
     """What a run needs to know.
@@ -78,6 +82,7 @@ class Session:
     rounds: int = 1
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _stopped: bool = False
 
     def run(self, vectors: Iterable[Vector]) -> dict[str, Outcome]:
         """Ask everything; return outcomes by id."""
@@ -88,36 +93,34 @@ class Session:
             for vector in order:
                 todo.put(vector)
         progress = _progress(len(order) * self.rounds)
-        failed: list[BaseException] = []
-
-        def work() -> None:
+        with ThreadPoolExecutor(self.jobs) as pool:
             try:
-                with (
-                    closing(self.transport(self.command, self.limits)) as testee,
-                    tempfile.TemporaryDirectory(prefix="encoded-") as folder,
-                ):
-                    while not failed:
-                        self._about(todo.get_nowait(), testee, Path(folder))
-                        progress(self.outcomes)
-            except Empty:
-                pass
-            except BaseException as bad:  # noqa: BLE001 - raised below, on the caller's thread
-                failed.append(bad)
-
-        threads = [threading.Thread(target=work) for _ in range(self.jobs)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if failed:
-            raise failed[0]
+                workers = [pool.submit(self._work, todo, progress) for _ in range(self.jobs)]
+                for worker in as_completed(workers):
+                    worker.result()
+            finally:  # after Ctrl-C, or a fault of one, each ends its question and its testee
+                self._stopped = True
         return self.outcomes
+
+    def _work(self, todo: SimpleQueue[Vector], progress: Progress) -> None:
+        """Ask about vectors until there are no more."""
+        with (
+            suppress(Empty),
+            closing(self.transport(self.command, self.limits)) as testee,
+            tempfile.TemporaryDirectory(prefix="encoded-", ignore_cleanup_errors=True) as folder,
+        ):
+            while not self._stopped:
+                self._about(todo.get_nowait(), testee, Path(folder))
+                with self._lock:
+                    progress(self.outcomes)
 
     def _about(self, vector: Vector, testee: Exec | Serve, folder: Path) -> None:
         """Ask all about one vector."""
         seconds = self.limits.seconds * (LARGE_TIMES if vector.sidecar["size"] > LARGE_FILE else 1)
         found = [(one, 0.0) for one in [unasked(vector, self.claims)] if one]
         for question in questions(vector, self.claims, folder):
+            if self._stopped:
+                return
             start = time.monotonic()
             verdict = self._ask(question, testee, seconds)
             found.append((verdict, time.monotonic() - start))
@@ -131,10 +134,14 @@ class Session:
         except Fault as bad:
             expected = wanted(question.vector)
             return Verdict(bad.status, question.label, expected, bad.what, bad.stderr)
-        return judge(question, answer, self.claims, self.bases)
+        try:
+            return judge(question, answer, self.claims, self.bases)
+        except Exception as bad:  # noqa: BLE001 - no answer may cost the verdicts on others
+            expected = wanted(question.vector)
+            return Verdict("protocol", question.label, expected, f"no judging it: {bad!r}")
 
 
-def _progress(total: int) -> Callable[[Mapping[str, Outcome]], None]:
+def _progress(total: int) -> Progress:
     """Return what shows how far a run is, if somebody looks."""
     done = 0
 

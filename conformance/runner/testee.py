@@ -17,7 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-LONGEST_ANSWER = 1 << 28
+LONGEST_ANSWER = 1 << 27
+"""Bytes."""
+MOST_VALUES = 1 << 22
+"""In an answer, as far as brackets and commas tell."""
+MOST_LEVELS = 64
+"""Of an answer; a graph, which has 32 (R-JSN-008), is the fourth."""
 TAIL = 2000
 """Bytes of the standard error that a report keeps; people read them, the runner does not."""
 NEARLY = 0.8
@@ -25,6 +30,8 @@ NEARLY = 0.8
 LIMITED = 'ulimit -c 0; ulimit -v "$0" 2>/dev/null; exec "$@"'
 """Sets the address space in KiB, where the system has such a limit, and becomes the testee."""
 HELLO = {"op": "hello", "protocol": 1}
+NOT_IMPLEMENTED = "not-implemented"
+"""The class of an operation that a testee does not have."""
 HELLO_SECONDS = 30.0
 """For the first answer: interpreters may have to compile what they load."""
 
@@ -67,37 +74,43 @@ def resolved(command: Sequence[str]) -> list[str]:
 class Process:
     """A process in an empty folder, with its own group and limits."""
 
-    def __init__(self, command: Sequence[str], limits: Limits) -> None:
+    def __init__(
+        self, command: Sequence[str], limits: Limits, stdin: int = subprocess.PIPE
+    ) -> None:
         """Start it."""
         self._folder = tempfile.mkdtemp(prefix="testee-")
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
         self._limits, self.seconds = limits, limits.seconds
         self.buffer = bytearray()
         self.stderr, self.peak = "", 0
-
-        self._process = subprocess.Popen(  # noqa: S603 - running it is what a runner is for
-            ["/bin/sh", "-c", LIMITED, str(limits.memory >> 10 or "unlimited"), *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            cwd=self._folder,
-            start_new_session=True,
-            bufsize=0,
-        )
-        assert self._process.stdin is not None
+        self._ended = False
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - running it is what a runner is for
+                ["/bin/sh", "-c", LIMITED, str(limits.memory >> 10 or "unlimited"), *command],
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                cwd=self._folder,
+                start_new_session=True,
+                bufsize=0,
+            )
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         assert self._process.stdout is not None
-        self.stdin, self.stdout = self._process.stdin.fileno(), self._process.stdout.fileno()
-        os.set_blocking(self.stdin, False)
+        self.stdout = self._process.stdout.fileno()
         os.set_blocking(self.stdout, False)
+        if self._process.stdin:
+            self.stdin = self._process.stdin.fileno()
+            os.set_blocking(self.stdin, False)
 
     def write(self, data: bytes, deadline: float) -> None:
         """Write bytes; answers that come meanwhile are kept."""
         rest = memoryview(data)
         while rest:
-            readable, writable, _ = select.select(
-                [self.stdout], [self.stdin], [], max(0.0, deadline - time.monotonic())
-            )
-            if not readable and not writable:
+            left = max(0.0, deadline - time.monotonic())
+            readable, writable, _ = select.select([self.stdout], [self.stdin], [], left)
+            if not left or (not readable and not writable):
                 self.fail("timeout", "it does not read what it is asked")
             if readable and not self.receive():
                 self.died()
@@ -120,7 +133,8 @@ class Process:
 
     def wait(self, deadline: float) -> bool:
         """Wait for output; False at its end. After the deadline the process is ended."""
-        if not select.select([self.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        left = max(0.0, deadline - time.monotonic())
+        if not left or not select.select([self.stdout], [], [], left)[0]:
             self.fail("timeout", f"no answer within {self.seconds:g} s")
         return self.receive()
 
@@ -146,14 +160,19 @@ class Process:
         if self._limits.memory and self.peak > NEARLY * self._limits.memory:
             return Fault("oom", f"it ended with {self.peak >> 20} MiB in use", self.stderr)
         if code is not None and code < 0:
-            what = f"signal {signal.Signals(-code).name}"
+            named = {one.value: one.name for one in signal.Signals}  # real-time ones have none
+            what = f"signal {named.get(-code, -code)}"
         return Fault("crash", what, self.stderr)
 
     def end(self, grace: float = 0.0) -> int | None:
         """End it and all that it started; return its exit status, None if it had to be ended.
 
         Sets `stderr`, the end of what it wrote there, and `peak`, the most memory that it had.
+        A second call does nothing.
         """
+        if self._ended:
+            return None
+        self._ended = True
         pid, deadline = self._process.pid, time.monotonic() + grace
         done, status, usage = os.wait4(pid, os.WNOHANG)
         while not done and time.monotonic() < deadline:
@@ -176,19 +195,33 @@ class Process:
 
 
 def parse(text: bytes | bytearray) -> dict[str, Any]:
-    """Return a JSON object; ValueError for anything else."""
+    """Return a JSON object of moderate size; ValueError for anything else."""
 
     def constant(word: str) -> NoReturn:
         raise ValueError(f"{word} is no JSON")
 
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("an object has two members of one name")
+        return found
+
+    if sum(map(text.count, (b"[", b"{", b","))) > MOST_VALUES:
+        raise ValueError(f"more than {MOST_VALUES:,} values")
     try:
-        value = json.loads(text.decode("utf-8"), parse_constant=constant)
+        value = json.loads(text.decode("utf-8"), parse_constant=constant, object_pairs_hook=members)
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
     except ValueError as bad:
         raise ValueError(f"no JSON: {bad}") from None
     if not isinstance(value, dict):
         raise ValueError("no JSON object")  # noqa: TRY004 - it is the text that is wrong
+    level: list[Any] = [value]
+    for _ in range(MOST_LEVELS):
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for row in inner for one in row if isinstance(one, dict | list)]
+    if level:
+        raise ValueError("JSON nested too deeply")
     return value
 
 
@@ -223,20 +256,26 @@ class Exec:
 
     def _run(self, arguments: list[str], seconds: float) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
-        process = Process([*self._command, *arguments], replace(self._limits, seconds=seconds))
-        while process.wait(deadline):
-            pass
-        code = process.end(grace=deadline - time.monotonic())
+        limits, command = replace(self._limits, seconds=seconds), [*self._command, *arguments]
+        process = Process(command, limits, subprocess.DEVNULL)
+        try:
+            while process.wait(deadline):
+                pass
+            code = process.end(grace=deadline - time.monotonic())
+        finally:
+            process.end()
         if code is None:
             raise Fault("timeout", f"it does not end within {seconds:g} s", process.stderr)
-        if code == 2:
-            return {"ok": False, "error": {"class": "not-implemented"}}
-        if code not in {0, 1}:
+        if code not in {0, 1, 2}:
             raise process.fault(code, f"exit status {code}")
         try:
-            return checked({**parse(process.buffer), "ok": code == 0})
+            answer = checked({**parse(process.buffer), "ok": code == 0})
         except ValueError as bad:
             raise process.fault(code, f"exit status {code}, {bad}") from None
+        # Some languages end with 2 where a program panics or does not know an argument.
+        if code == 2 and answer["error"]["class"] != NOT_IMPLEMENTED:
+            raise process.fault(code, f"exit status 2 without {NOT_IMPLEMENTED}")
+        return answer
 
     def close(self) -> None:
         """Have nothing to end."""
@@ -256,13 +295,16 @@ class Serve:
     def ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Return the answer; raise `Fault` if there is none."""
         process, self._process = self._process, None  # it is kept if it answers
-        if process is None:
-            process = Process(self._command, self._limits)
-            answer = self._answer(process, HELLO, HELLO_SECONDS)  # its start is not timed
-            if question == HELLO:
-                self._process = process
-                return answer
-        answer = self._answer(process, question, seconds)
+        new = process is None
+        process = process or Process(self._command, self._limits)
+        try:
+            if new:  # its start is not timed
+                answer = self._answer(process, HELLO, HELLO_SECONDS)
+            if not new or question != HELLO:
+                answer = self._answer(process, question, seconds)
+        except BaseException:
+            process.end()
+            raise
         self._process = process
         return answer
 
@@ -276,7 +318,9 @@ class Serve:
             process.fail("protocol", "it says something that it was not asked")
         process.seconds = seconds
         process.write(json.dumps(asked).encode() + b"\n", deadline)
-        while b"\n" not in process.buffer:
+        seen = 0
+        while process.buffer.find(b"\n", seen) < 0:
+            seen = len(process.buffer)
             if not process.wait(deadline):
                 process.died()
         line, _, more = process.buffer.partition(b"\n")
@@ -287,8 +331,9 @@ class Serve:
             answer = checked(parse(line))
         except ValueError as bad:
             process.fail("protocol", str(bad))
-        if answer.get("seq") != asked["seq"]:
-            process.fail("protocol", f"seq is {answer.get('seq')}, not {asked['seq']}")
+        seq = answer.get("seq")
+        if seq != asked["seq"] or isinstance(seq, bool):
+            process.fail("protocol", f"seq is {seq!r}, not {asked['seq']}")
         return answer
 
     def close(self) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .compare import Difference, compare_model, same_image
+from .testee import NOT_IMPLEMENTED
 from .vectors import CLASSES, PROFILES, KitError, Vector, covers
+from .words import line, lines
 
 STATUSES = (
     "crash", "oom", "timeout", "protocol", "fail-release", "fail-verdict", "fail-value",
@@ -16,6 +19,8 @@ STATUSES = (
 )  # fmt: skip
 """The worst first: of several answers about one vector the worst counts."""
 GOOD = frozenset({"pass", "declined"})
+FEATURES = re.compile(r"sequential|slice|parts|limits|encode|codec\.[a-z0-9.-]+")
+"""What hello may claim; a word that is misspelt would never be asked about."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,19 @@ class Claims:
         who, features = answer.get("implementation"), answer.get("features")
         if not answer["ok"] or answer.get("protocol") != 1:
             raise KitError(f"hello: protocol 1 is asked for, not {answer.get('protocol')!r}")
-        if not isinstance(who, dict) or not isinstance(who.get("name"), str):
+        if not isinstance(who, dict) or not who.get("name"):
             raise KitError("hello: `implementation` needs a name")
+        who = {key: who[key] for key in ("name", "version", "language") if key in who}
+        if not all(isinstance(one, str) for one in who.values()):
+            raise KitError("hello: name, version and language are strings")
         if answer.get("profile") not in PROFILES:
             raise KitError(f"hello: the profile is one of {', '.join(PROFILES)}")
-        if not isinstance(features, list) or not all(isinstance(one, str) for one in features):
-            raise KitError("hello: `features` is an array of strings")
+        if not isinstance(features, list):
+            raise KitError("hello: `features` is an array")
+        for one in features:
+            if not isinstance(one, str) or not FEATURES.fullmatch(one):
+                raise KitError(f"hello: no feature is called {one!r}")
+        who = {key: line(words, 80) for key, words in who.items()}
         return cls(who, answer["profile"], frozenset(features), error_map)
 
 
@@ -85,6 +97,12 @@ class Verdict:
     got: str = ""
     stderr: str = ""
     mapped: str | None = None
+
+    def __post_init__(self) -> None:
+        """Hold words that every report can hold: a testee is not trusted."""
+        for key in ("question", "expected", "got"):
+            object.__setattr__(self, key, line(getattr(self, key)))
+        object.__setattr__(self, "stderr", lines(self.stderr))
 
     @property
     def rank(self) -> int:
@@ -131,14 +149,19 @@ def unasked(vector: Vector, claims: Claims) -> Verdict | None:
 
 def judge(question: Question, answer: dict[str, Any], claims: Claims, bases: Bases) -> Verdict:
     """Return what an answer is worth."""
-    native = None if answer["ok"] else answer["error"]["class"]
-    name = native if native in CLASSES else claims.error_map.get(str(native), native)
+    native: str | None = None if answer["ok"] else answer["error"]["class"]
+    name = native if native is None or native in CLASSES else claims.error_map.get(native, native)
     mapped = native if name != native else None
     op = question.message["op"]
-    if native == "not-implemented":
+    if native == NOT_IMPLEMENTED:
         return Verdict("protocol", question.label, op, native)
     try:
-        status = _JUDGES[op](question, answer, name, claims, bases)
+        if op == "decode":
+            status = _decode(question, answer, name, claims, bases)
+        elif op == "slice":
+            status = _slice(question, answer, name, claims)
+        else:
+            status = _encode(question, answer, name, claims)
     except _Wrong as bad:
         return Verdict(bad.status, question.label, bad.expected, bad.got, mapped=mapped)
     return Verdict(status, question.label, mapped=mapped)
@@ -173,7 +196,7 @@ def _decode(question: Question, answer: dict[str, Any], name: str | None, claims
     if not answer["ok"]:
         _released(vector, answer.get("released"), bases)
         return _rejected(vector, answer, name, question.message["access"])
-    if not covered and _leaves_out(answer["model"], said, claims):
+    if not covered and _leaves_out(answer["model"], claims, _base_of(vector, bases)):
         return "declined"
     raise _Wrong("fail-verdict", wanted(vector), "accepted")
 
@@ -190,17 +213,25 @@ def _rejected(vector: Vector, answer: dict[str, Any], name: str | None, access: 
     raise _Wrong(status, wanted(vector), _told(answer, name))
 
 
-def _leaves_out(model: dict[str, Any], said: dict[str, Any], claims: Claims) -> bool:
-    """Return whether a model leaves out what may hold the fault.
+def _base_of(vector: Vector, bases: Bases) -> list[dict[str, Any]]:
+    """Return the tensors of the valid file that an invalid one was made from."""
+    base = bases.get(vector.sidecar.get("derived", {}).get("base"))
+    return base.sidecar["model"]["tensors"] if base and "model" in base.sidecar else []
 
-    That is a tensor or a blob, or what only readers of profile R3 look into.
+
+def _leaves_out(model: dict[str, Any], claims: Claims, base: Iterable[dict[str, Any]]) -> bool:
+    """Return whether a model of an invalid file leaves out all tensors that may hold the fault.
+
+    Where claims cover all tensors, the fault is in what they do not look into: in JSON, in
+    digests, in a directory that is not decoded (R-RDR-010).
     """
-    tensors, blobs = model.get("tensors"), model.get("blobs")
-    out = [one for one in tensors or [] if isinstance(one, dict) and one.get("image") is None]
-    if claims.profile != "R0":
-        out = [one for one in out if isinstance(one.get("unsupported"), str)]
-    nothing = isinstance(blobs, dict) and None in blobs.values()
-    return bool(out) or nothing or (said["profile"] == "R3" and claims.profile < "R3")
+    tensors = model.get("tensors")
+    if not isinstance(tensors, list):
+        return False
+    out = [one.get("name") for one in tensors if isinstance(one, dict) and one.get("image") is None
+           and (claims.profile == "R0" or isinstance(one.get("unsupported"), str))]  # fmt: skip
+    uncovered = [one for one in base if not covers(one, claims.profile, claims.features)]
+    return all(one["name"] in out for one in uncovered)
 
 
 def _released(vector: Vector, released: Any, bases: Bases) -> None:
@@ -211,32 +242,32 @@ def _released(vector: Vector, released: Any, bases: Bases) -> None:
     """
     if released is None:
         return
-    if not isinstance(released, list) or not all(isinstance(one, dict) for one in released):
-        raise _Wrong("protocol", "released: an array of objects", repr(released))
-    derived = vector.sidecar.get("derived", {"base": None, "repair": []})
-    base = bases.get(derived["base"])
-    if base is None or "model" not in base.sidecar:
-        return
-    held = {one["name"]: one["image"] for one in base.sidecar["model"]["tensors"]}
+    if not isinstance(released, list) or not all(
+        isinstance(one, dict)
+        and isinstance(one.get("name"), str)
+        and isinstance(one.get("image"), str | None)
+        for one in released
+    ):
+        raise _Wrong("protocol", "released: an array of names and images", repr(released))
+    held = {one["name"]: one["image"] for one in _base_of(vector, bases)}
     for one in released:
-        name, image = one.get("name"), one.get("image")
+        name, image = one["name"], one.get("image")
         if name not in held or image is None or same_image(held[name], image):
             continue
-        if not derived["repair"] or not _stored(vector, image, str(held[name])):
-            raise _Wrong("fail-release", f"tensor {name}: {held[name]}"[:200], str(image)[:200])
+        if not vector.sidecar["derived"]["repair"] or not _stored(vector, image, held[name]):
+            raise _Wrong("fail-release", f"tensor {name}: {held[name]}"[:200], image[:200])
 
 
-def _stored(vector: Vector, image: Any, other: str) -> bool:
+def _stored(vector: Vector, image: str, other: str | None) -> bool:
     """Return whether the file holds these very bytes, as many as there were before."""
     try:
-        return len(image) == len(other) and bytes.fromhex(image) in vector.file.read_bytes()
-    except (TypeError, ValueError):
+        data = bytes.fromhex(image)
+    except ValueError:
         return False
+    return len(image) == len(other or "") and data in vector.file.read_bytes()
 
 
-def _slice(question: Question, answer: dict[str, Any], name: str | None, claims: Claims,
-           bases: Bases) -> str:  # fmt: skip
-    del bases
+def _slice(question: Question, answer: dict[str, Any], name: str | None, claims: Claims) -> str:
     if not answer["ok"]:
         model, tensor = question.vector.sidecar["model"], question.message["tensor"]
         tensor = model["aliases"].get(tensor, tensor)
@@ -251,32 +282,37 @@ def _slice(question: Question, answer: dict[str, Any], name: str | None, claims:
     return "pass"
 
 
-def _encode(question: Question, answer: dict[str, Any], name: str | None, claims: Claims,
-            bases: Bases) -> str:  # fmt: skip
-    del bases
+def _encode(question: Question, answer: dict[str, Any], name: str | None, claims: Claims) -> str:
     vector = question.vector
     if not answer["ok"]:
         covered = vector.covered_by(claims.profile, claims.features)
         if name == "unsupported" and not covered:
             return "declined"
         raise _Wrong("fail-verdict", "encoded", _told(answer, name))
-    out = Path(question.message["out"])
-    if not out.is_file():
-        raise _Wrong("protocol", "a file", "none")
-    data, wanted = out.read_bytes(), vector.file.read_bytes()
-    out.unlink()
+    wanted = vector.file.read_bytes()
+    size, data = _written(Path(question.message["out"]), len(wanted) + 16)
     if data != wanted:
         pairs = enumerate(zip(data, wanted, strict=False))
         at = next((i for i, (a, b) in pairs if a != b), min(len(data), len(wanted)))
         raise _Wrong(
             "fail-bytes",
             f"{len(wanted)} bytes, at {at:#x}: {wanted[at : at + 16].hex(' ')}",
-            f"{len(data)} bytes, at {at:#x}: {data[at : at + 16].hex(' ')}",
+            f"{size} bytes, at {at:#x}: {data[at : at + 16].hex(' ')}",
         )
     return "pass"
 
 
-_JUDGES = {"decode": _decode, "slice": _slice, "encode": _encode}
+def _written(out: Path, most: int) -> tuple[int, bytes]:
+    """Take the file that a testee wrote: its size, and its first bytes."""
+    try:
+        if not out.is_file():  # a pipe would not end
+            raise _Wrong("protocol", "a file", "none")
+        with out.open("rb") as file:
+            found = out.stat().st_size, file.read(most)
+        out.unlink()
+    except OSError as bad:
+        raise _Wrong("protocol", "a file", str(bad)) from None
+    return found
 
 
 def _told(answer: dict[str, Any], name: str | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -112,9 +113,9 @@ def other_bit(tensor: Json) -> Json:
     return {"image": f"{int(image[:2], 16) ^ 1:02x}{image[2:]}"} if image else {}
 
 
-def release(image: str) -> Callable[[Json, Json], Json]:
+def release(image: str, name: Any = "w") -> Callable[[Json, Json], Json]:
     """Hand out a tensor before a file is rejected."""
-    handed = [{"name": "w", "image": image}]
+    handed = [{"name": name, "image": image}]
     return lambda _, said: said if said["ok"] else {**said, "released": handed}
 
 
@@ -145,6 +146,35 @@ def crash(question: Json, said: Json) -> Json:
     os.abort()
 
 
+def panic(question: Json, said: Json) -> Json:
+    """End as programs in some languages do that met a bug."""
+    del question, said
+    sys.stderr.write("panic: index out of range\n")
+    raise SystemExit(2)
+
+
+def odd_signal(question: Json, said: Json) -> Json:
+    """Die by a signal that has no name."""
+    del question
+    os.kill(os.getpid(), signal.SIGRTMIN + 6)
+    return said
+
+
+def dribble(question: Json, said: Json) -> Json:
+    """Begin an answer, and never come to its end."""
+    del question, said
+    while True:
+        os.write(1, b" ")
+
+
+def write_folder(question: Json, said: Json) -> Json:
+    """Make a folder where a file is to be written."""
+    if question["op"] == "encode":
+        Path(question["out"]).unlink()
+        Path(question["out"]).mkdir()
+    return said
+
+
 def cut(question: Json, said: Json) -> Json:
     """Say half an answer, and nothing more."""
     text = json.dumps({**said, "seq": question.get("seq")})
@@ -161,6 +191,26 @@ def encode_otherwise(question: Json, said: Json) -> Json:
     return said
 
 
+ODD = "\ud800\uffff\x1b[31m\u2028<script>`\n"
+"""Characters that some report has not, or takes for something else."""
+GREETINGS: dict[str, Json] = {
+    "hello-of-tomorrow": {"protocol": 2},
+    "hello-odd": {"implementation": {"name": f"../{ODD}", "version": ODD, "more": [ODD]}},
+    "hello-version": {"implementation": {"name": "stub", "version": 1}},
+    "hello-nobody": {"implementation": "stub"},
+    "hello-features": {"features": [["sequential"]]},
+    "hello-slices": {"features": ["slices"]},
+    "hello-profile": {"profile": ["R3"]},
+}
+TEXTS = {
+    "key-twice": '{"seq": %d, "ok": true, "ok": false, "error": {"class": "bad-checksum"}}',
+    "long-number": '{"seq": %d, "ok": false, "error": {"class": "", "offset": ' + "9" * 5000 + "}}",
+    "deep": '{"seq": %d, "ok": true, "model": ' + "[" * 80 + "]" * 80 + "}",
+    "very-deep": '{"seq": %d, "ok": true, "model": ' + "[" * 10**6,
+    "many-values": '{"seq": %d, "ok": true, "model": [' + "0," * (5 << 20) + "0]}",
+    "not-a-number": '{"seq": %d, "ok": NaN}',
+}
+"""Answers that no encoder would give."""
 MODES: dict[str, Callable[[Json], Json]] = {
     "right": right,
     "minimal": minimal,
@@ -174,9 +224,22 @@ MODES: dict[str, Callable[[Json], Json]] = {
     "wrong-bits": about_files(each_tensor(other_bit)),
     "lies-unsupported": about_files(each_tensor(lambda _: {"image": None, "unsupported": "no"})),
     "releases-wrong": about_files(release("0100803f000020c00100a07f")),
+    "wrong-slices": about_files(
+        lambda question, said: {**said, **other_bit(said)} if question["op"] == "slice" else said
+    ),
+    "releases-oddly": about_files(release("00", ["w"])),
     "releases-right": about_files(release("0000803f000020c00100a07f")),
     "encodes-otherwise": about_files(encode_otherwise),
+    "odd-words": about_files(
+        lambda *_: {"ok": False, "error": {"class": ODD, "detail": ODD * 9999, "offset": [ODD]}}
+    ),
+    "odd-names": about_files(each_tensor(lambda _: {"name": ODD})),
+    "long-dimension": about_files(each_tensor(lambda _: {"shape": ["9" * 5000]})),
+    "writes-folder": about_files(write_folder),
     "crash": about_files(crash),
+    "panic": about_files(panic),
+    "odd-signal": about_files(odd_signal),
+    "dribble": about_files(dribble),
     "hang": about_files(hang),
     "cut": about_files(cut),
     "wrong-seq": about_files(lambda question, said: {**said, "seq": question.get("seq", 0) + 1}),
@@ -185,13 +248,21 @@ MODES: dict[str, Callable[[Json], Json]] = {
     "no-class": about_files(lambda *_: {"ok": False, "error": {}}),
     "no-model": about_files(lambda *_: {"ok": True}),
     "not-implemented": about_files(lambda *_: rejected("not-implemented")),
-    "hello-of-tomorrow": lambda question: {**right(question), "protocol": 2},
+    **{
+        name: lambda question, change=change: {**right(question), **change}
+        for name, change in GREETINGS.items()
+    },
+    **{
+        name: about_files(lambda _, said, text=text: {**said, "text": text})
+        for name, text in TEXTS.items()
+    },
 }
 
 
 def write(said: Json) -> None:
-    """Write an answer."""
-    sys.stdout.write(json.dumps(said) + "\n")
+    """Write an answer, or its text."""
+    text = said["text"] % said.get("seq", 0) if "text" in said else json.dumps(said)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

@@ -2,7 +2,7 @@
 
     python conformance/run.py -- python conformance/shims/template.py
 
-It can do nothing yet: every vector fails. PROTOCOL.md says what the answers hold.
+It can do nothing yet: nothing passes. PROTOCOL.md says what the answers hold.
 """
 
 import json
@@ -44,7 +44,7 @@ def answer(question):
 
 
 def main():
-    """Serve a question a line; or answer one: the exit status is 0, 1 or, not implemented, 2."""
+    """Serve a question a line; or answer one: exit with 0, 1, or 2 for `not-implemented`."""
     op, *arguments = sys.argv[1:]
     if op == "serve":
         for line in sys.stdin:

@@ -3,7 +3,7 @@
 import { sha256 } from "./src/sha256.js";
 import { hex } from "./src/wire.js";
 import { decode, describe } from "./model.js";
-import { NnpackError } from "./src/index.js";
+import { DISPOSITIONS, NnpackError } from "./src/index.js";
 
 /** {ok, model} or {ok, error}. */
 export function answer(bytes, access, { limits, expect } = {}) {
@@ -87,9 +87,9 @@ export function judge(sidecar, bytes, access) {
   }
   if (result.ok)
     return unsupported ? ["declined", ""] : ["fail-verdict", `accepted, not ${sidecar.error}`];
-  const { class: got, disposition, detail } = result.error;
+  const { class: got, detail } = result.error;
   if ([sidecar.error, ...(sidecar.also ?? [])].includes(got) || access === "sequential")
     return ["pass", got];
-  const status = disposition === sidecar.disposition ? "fail-class" : "fail-disposition";
+  const status = DISPOSITIONS[got] === sidecar.disposition ? "fail-class" : "fail-disposition";
   return [status, `${got}, not ${sidecar.error}: ${detail}`];
 }

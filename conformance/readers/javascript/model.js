@@ -1,7 +1,7 @@
 // What a file holds, as PROTOCOL.md says it: for the testee and for the page.
 
 import { image } from "./src/cells.js";
-import { SECTION_TYPES, TENSOR, ALIAS, METADATA, GRAPH, BLOB } from "./src/head.js";
+import { TENSOR, ALIAS, METADATA, GRAPH, BLOB } from "./src/head.js";
 import { plain } from "./src/json.js";
 import { KINDS } from "./src/kinds/index.js";
 import { open } from "./src/reader.js";
@@ -52,9 +52,6 @@ export class Model {
     else if (type === METADATA) this.#model.metadata = json ? plain(json) : null;
     else if (type === GRAPH) this.#model.graphs[name] = json ? plain(json) : null;
     else if (type === BLOB) this.#model.blobs[name] = bytes ? imageOf(bytes) : null;
-    if (unsupported && type !== TENSOR && type <= 8) {
-      (this.#model.unsupported ??= []).push(`${SECTION_TYPES[type][0]} ${name}: ${unsupported}`);
-    }
   };
 
   finish(root) {
@@ -82,10 +79,10 @@ export function decode(bytes, access, options, model = new Model()) {
   return model.finish(file.root);
 }
 
-export const describe = (error) => ({
-  class: error.errorClass,
-  disposition: error.disposition,
-  offset: error.offset,
-  section: error.section,
-  detail: error.message,
+/** An error; what it does not know is left out. */
+export const describe = ({ errorClass, offset, section, message }) => ({
+  class: errorClass,
+  ...(offset === null ? {} : { offset }),
+  ...(section === null ? {} : { section }),
+  detail: message,
 });

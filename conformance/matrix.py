@@ -1,4 +1,4 @@
-"""Compare runs: python conformance/report.py A.ndjson B.ndjson --out matrix.html."""
+"""Compare runs: python conformance/matrix.py A.ndjson B.ndjson --out matrix.html."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runner.vectors import KitError, load
 
 def main() -> int:
     """Write the page; 2 if a report is damaged."""
-    parser = argparse.ArgumentParser("report.py", description=__doc__)
+    parser = argparse.ArgumentParser("matrix.py", description=__doc__)
     parser.add_argument("results", nargs="+", type=Path, help="results.ndjson of each run")
     parser.add_argument("--out", type=Path, default=Path("matrix.html"))
     parser.add_argument("--vectors", type=Path, default=Path(__file__).parent / "vectors")
@@ -21,7 +21,7 @@ def main() -> int:
         runs = [results.read(path) for path in options.results]
         page = matrix.page(runs, load(options.vectors))
     except (KitError, OSError, ValueError) as bad:
-        sys.stderr.write(f"report.py: {bad}\n")
+        sys.stderr.write(f"matrix.py: {bad}\n")
         return 2
     options.out.write_text(page, "utf-8")
     return 0
