@@ -17,9 +17,9 @@ def load(reader: nnpack.Reader) -> None:
     try:
         loaded = reader.load()
     except nnpack.NnpackError as bad:
-        for tensor in reader.values():
+        for name in reader:
             with suppress(nnpack.NnpackError):  # alone it is an array or an error, and no crash
-                tensor.read()
+                reader[name].read()
         if not isinstance(bad, nnpack.UnsupportedError):
             raise
         return
