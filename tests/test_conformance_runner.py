@@ -64,6 +64,10 @@ def with_byte(at, value):
     return bytes(data)
 
 
+def without(mapping, key):
+    return {name: value for name, value in mapping.items() if name != key}
+
+
 SLICE = {"tensor": "w", "start": [1], "stop": [3], "image": "000020c00100a07f"}
 VECTORS = {
     "valid/spec/empty": (example("empty"), "R0", accepted("empty")),
@@ -74,7 +78,11 @@ VECTORS = {
     "invalid/spec/bit": (with_byte(0x80, 1), "R1", rejected("bad-checksum")),
     "invalid/spec/magic": (with_byte(0, 0x88), "R0", rejected("not-nnpack")),
     "invalid/spec/version": (with_byte(8, 2), "R0", rejected("unsupported-version", "unsupported")),
-    "invalid/codec/bit": (with_byte(0x80, 3), "R2", rejected("bad-checksum", base="valid/codec/float32")),
+    "invalid/codec/bit": (
+        with_byte(0x80, 3), "R2",
+        {**rejected("bad-checksum", base="valid/codec/float32"),
+         "slices": [{**without(SLICE, "image"), "error": "bad-checksum"}]},
+    ),
     "invalid/beyond/bit": (with_byte(0x80, 5), "R3", rejected("bad-checksum")),
     "limits/spec/sections": (
         example("float32"), "R1",

@@ -26,13 +26,16 @@ def of_tree(
     **options: Any,
 ) -> Vector:
     """Return a valid file of one tensor, and slices (start, stop) of it."""
-    slices = [
-        {"tensor": NAME, "start": [*start], "stop": [*stop], "image": box(tree, start, stop).hex()}
-        for start, stop in boxes
-    ]
+    slices = [cut_of(NAME, tree, *bounds) for bounds in boxes]
     computed = tree.image is not None and tree.kind != "dense"
     named = dict.fromkeys([*requirements, *(["R-NOD-021"] if computed else [])])
     return valid(id, why, [*named], [tensor_of(NAME, tree)], slices=slices, **options)
+
+
+def cut_of(name: str, tree: Tree, start: Sequence[int], stop: Sequence[int]) -> dict[str, Any]:
+    """Return a slice [start, stop) of a tensor."""
+    image = box(tree, start, stop).hex()
+    return {"tensor": name, "start": [*start], "stop": [*stop], "image": image}
 
 
 def within(tree: Tree, path: str, **changes: Any) -> Tree:

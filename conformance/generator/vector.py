@@ -194,13 +194,12 @@ def limited(
     error: str | None = None, **options: Any,
 ) -> Vector:  # fmt: skip
     """Return a valid file with policy limits, and the class of the answer (None: accepted)."""
-    said = dict(base.sidecar)
+    left_out = {"model", "slices"} if error else set()
+    said = {key: value for key, value in base.sidecar.items() if key not in left_out}
     said |= {"id": f"limits/{id}", "why": why, "requirements": [*requirements],
              "limits": dict(limits), "flags": ["oom"], **options}  # fmt: skip
     if error:
         said |= {"result": "reject", "error": error, "disposition": CLASSES[error]}
-        said.pop("model")
-        said.pop("slices", None)
     return Vector(said["id"], base.data, said)
 
 

@@ -43,13 +43,18 @@ def _shown(expected: object, got: object) -> tuple[str, str]:
 
 
 def same_json(a: Any, b: Any) -> bool:
-    """Return whether two JSON values are equal: numbers by value, and true is no number."""
+    """Return whether two JSON values are equal: numbers by value, and true is no number.
+
+    A negative zero is a float (SPEC 12.2), and differs from the other one; an integer is either.
+    """
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(same_json(value, b[key]) for key, value in a.items())
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(same_json, a, b))
+    if isinstance(a, float) and isinstance(b, float) and a == b == 0:
+        return str(a) == str(b)
     if isinstance(a, float) or isinstance(b, float):
         return _number(a) == _number(b)
     return bool(a == b)

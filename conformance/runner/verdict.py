@@ -70,12 +70,14 @@ class Question:
         label: what it is called in reports.
         message: as it is sent, but for what the transport adds.
         expected: of a slice, the image.
+        error: of a slice, the class that refuses it.
     """
 
     vector: Vector
     label: str
     message: dict[str, Any]
     expected: str | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def questions(vector: Vector, claims: Claims, folder: Path) -> Iterator[Question
         yield Question(vector, f"slice {box['tensor']}[{ranges}]", {
             "op": "slice", "path": path, "tensor": box["tensor"],
             "start": box["start"], "stop": box["stop"],
-        }, box["image"])  # fmt: skip
+        }, box.get("image"), box.get("error"))  # fmt: skip
     if vector.folder == "encode" and "encode" in has:
         out = str(folder / vector.id.replace("/", "-"))
         message = {"op": "encode", "model": said["model"], "out": out}
@@ -195,22 +197,22 @@ def _decode(question: Question, answer: dict[str, Any], name: str | None, claims
         return "declined" if left else "pass"
     if not answer["ok"]:
         _released(vector, answer.get("released"), bases)
-        return _rejected(vector, answer, name, question.message["access"])
+        free = question.message["access"] == "sequential"  # R-RDR-018
+        return _rejected(vector, said["error"], answer, name, free=free)
     if not covered and _leaves_out(answer["model"], claims, _base_of(vector, bases)):
         return "declined"
     raise _Wrong("fail-verdict", wanted(vector), "accepted")
 
 
-def _rejected(vector: Vector, answer: dict[str, Any], name: str | None, access: str) -> str:
+def _rejected(vector: Vector, error: str, answer: dict[str, Any], name: str | None, *,
+              free: bool = False) -> str:  # fmt: skip
+    expected = f"{error} ({CLASSES[error]})"
     if name not in CLASSES:
-        got = f"{_told(answer, name)}; no class of SPEC 14.1"
-        raise _Wrong("fail-class", wanted(vector), got)
-    right = {vector.sidecar["error"], *vector.sidecar.get("also", ())}
-    if name in right or access == "sequential":  # R-RDR-018
+        raise _Wrong("fail-class", expected, f"{_told(answer, name)}; no class of SPEC 14.1")
+    if free or name in {error, *vector.sidecar.get("also", ())}:
         return "pass"
-    same = CLASSES[name] == vector.sidecar["disposition"]
-    status = "fail-class" if same else "fail-disposition"
-    raise _Wrong(status, wanted(vector), _told(answer, name))
+    status = "fail-class" if CLASSES[name] == CLASSES[error] else "fail-disposition"
+    raise _Wrong(status, expected, _told(answer, name))
 
 
 def _base_of(vector: Vector, bases: Bases) -> list[dict[str, Any]]:
@@ -269,17 +271,29 @@ def _stored(vector: Vector, image: str, other: str | None) -> bool:
 
 def _slice(question: Question, answer: dict[str, Any], name: str | None, claims: Claims) -> str:
     if not answer["ok"]:
-        model, tensor = question.vector.sidecar["model"], question.message["tensor"]
-        tensor = model["aliases"].get(tensor, tensor)
-        concerned = next(one for one in model["tensors"] if one["name"] == tensor)
+        concerned = _concerned(question)
         if name == "unsupported" and not covers(concerned, claims.profile, claims.features):
             return "declined"
+        if question.error:
+            return _rejected(question.vector, question.error, answer, name)
         raise _Wrong("fail-verdict", "a slice", _told(answer, name))
+    if question.error:
+        expected = f"{question.error} ({CLASSES[question.error]})"
+        raise _Wrong("fail-verdict", expected, f"a slice: {answer.get('image')}"[:200])
     if not isinstance(answer.get("image"), str):
         raise _Wrong("protocol", "an image", repr(answer.get("image")))
     if not same_image(question.expected, answer["image"]):
         raise _Wrong("fail-value", str(question.expected)[:200], answer["image"][:200])
     return "pass"
+
+
+def _concerned(question: Question) -> dict[str, Any]:
+    """Return what states the profile and the features that a slice needs."""
+    said, name = question.vector.sidecar, question.message["tensor"]
+    if "model" not in said:
+        return said
+    name = said["model"]["aliases"].get(name, name)
+    return next(one for one in said["model"]["tensors"] if one["name"] == name)
 
 
 def _encode(question: Question, answer: dict[str, Any], name: str | None, claims: Claims) -> str:

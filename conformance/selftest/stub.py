@@ -41,9 +41,9 @@ def right(question: Json) -> Json:
         return {"ok": True, "model": said["model"]} if accepted else rejected(said["error"])
     if op == "slice":
         keys = ("tensor", "start", "stop")
-        for box in sidecar(question)["slices"]:
+        for box in sidecar(question).get("slices", ()):
             if all(box[key] == question[key] for key in keys):
-                return {"ok": True, "image": box["image"]}
+                return {"ok": True, "image": box["image"]} if "image" in box else rejected(box["error"])
     if op == "encode":
         for path in Path(os.environ["NNPACK_VECTORS"]).rglob("*.json"):
             if json.loads(path.read_text()).get("model") == question["model"]:

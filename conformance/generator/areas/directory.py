@@ -140,6 +140,10 @@ def _rows() -> Iterator[Vector]:
     yield found("order", "R-DIR-015", "Two sections are listed in the wrong order.",
                 o.directory(0, there, a.columns(pair[::-1])), base=PAIR)  # fmt: skip
     ghost = (pair[-1][0] + 96, a.Section(9, b"ghost", b"", flags=1))
+    loop = (16, a.Section(9, b"ghost", b"", flags=1, listed={"length": 2**64 - 40}))
+    yield found("wraps", "R-DIR-003", "A section is listed whose payload ends, modulo 2^64, where "
+                "it begins: the chain goes on from there.",
+                o.directory(0, there, a.columns([loop, *pair])), base=PAIR)  # fmt: skip
     yield found("too-many", "R-DIR-015", "A section is listed that is not there.",
                 o.directory(0, there, a.columns([*pair, ghost])), base=PAIR)  # fmt: skip
 

@@ -12,7 +12,7 @@ from conformance.generator.areas.metadata import BASE as METADATA
 from conformance.generator.areas.sections import NOTE, PAIR, tensor
 from conformance.generator.areas.start import EMPTY, FLOAT32
 from conformance.generator.encoders.zstd import RLE, block, header
-from conformance.generator.kinds import codebook, of
+from conformance.generator.kinds import codebook, of, quantized, real, same
 from conformance.generator.tree import Leaf, Tree, constant
 from conformance.generator.vector import (
     Vector,
@@ -157,7 +157,12 @@ def _bombs() -> Iterator[Vector]:
     frame = header(8 << 20, width=4) + zeros * 63 + block(RLE, b"\0", 1 << 17, last=True)
     blocks = Tree("dense", "float64", (9 << 20,), None, kind_id=a.DENSE, dtype_id=0x3B,
                   leaf=Leaf((frame,) * 9, log2=20, codecs=(1,), profile="R2"))  # fmt: skip
+    wraps = same("float32", (1 << 59,), 0)
+    for _ in range(7):
+        wraps = quantized("float32", wraps, real("float32", 1))
     for slug, why, tree, limits in (
+        ("wraps", "Eight nodes of 2^59 elements cost 2^64 bytes, and seven scales 28 bytes.",
+         wraps, {"tensor": 1 << 40}),
         ("constant", "A constant of 2^50 elements is stored in a head.",
          constant("float64", (1 << 50,), struct.pack("<d", 1)), {"tensor": 1 << 40}),
         ("expansion", "A constant of 2^40 bytes has no payload.",

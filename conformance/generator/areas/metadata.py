@@ -24,6 +24,8 @@ ALLOWED: tuple[tuple[str, bytes, dict[str, Any], str], ...] = (
     ("floats", b'{"a":1.0,"b":-0.0,"c":1e3,"d":1E+2,"e":2.5e-1,"f":0e5,"g":1.7976931348623157e308}',
      {"a": 1.0, "b": -0.0, "c": 1e3, "d": 1e2, "e": 0.25, "f": 0.0, "g": 1.7976931348623157e308},
      "Floats have a fraction, an exponent or both."),
+    ("negative-zeros", b'{"a":-0.0,"b":[-0e0,0.0,-0.000E+9],"c":{"d":-0.0e-5}}',
+     {"a": -0.0, "b": [-0.0, 0.0, -0.0], "c": {"d": -0.0}}, "Floats are zeros with a sign."),
     ("floats-beyond-integers", b'{"a":9007199254740993.0,"b":1e30,"c":123456789012345678901e0}',
      {"a": 9007199254740992.0, "b": 1e30, "c": 123456789012345680000.0},
      "Floats lie beyond what integers may, and one is rounded to an even neighbour."),

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The testee of conformance/PROTOCOL.md: exec and serve.
 
+import { randomUUID } from "node:crypto";
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
 import { freemem } from "node:os";
 import { createInterface } from "node:readline";
@@ -76,11 +77,18 @@ function answer(question) {
   return OPERATIONS[question.op](question);
 }
 
+/** JSON.stringify, but for -0, which it writes as 0 and which is a float of its own (SPEC 12.2). */
+function text(value) {
+  const minusZero = randomUUID();
+  const json = JSON.stringify(value, (_, x) => (Object.is(x, -0) ? minusZero : x));
+  return json.replaceAll(`"${minusZero}"`, "-0.0");
+}
+
 async function serve() {
   for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
     if (line.trim() === "") continue;
     const question = JSON.parse(line);
-    process.stdout.write(`${JSON.stringify({ seq: question.seq, ...answer(question) })}\n`);
+    process.stdout.write(`${text({ seq: question.seq, ...answer(question) })}\n`);
     if (question.op === "bye") break;
   }
 }
@@ -100,7 +108,7 @@ function exec(args) {
   if (op === "slice")
     Object.assign(question, { tensor, start: JSON.parse(start), stop: JSON.parse(stop) });
   const result = answer(question);
-  process.stdout.write(`${JSON.stringify(result)}\n`);
+  process.stdout.write(`${text(result)}\n`);
   process.exitCode = result.ok ? 0 : result.error.class === "not-implemented" ? 2 : 1;
 }
 
