@@ -55,7 +55,7 @@ def small() -> dict[str, Tree]:
         "quantized": quantized("float32", cells("int8"), scale, block=[0, 2, 2]),
         "group-index": quantized("float16", cells("uint4"), scale, block=[0, 2, 2], group_axis=2,
                                  group_index=order, bias=scale),
-        "flat": quantized("float32", cells("int8"), real("float32", *range(1, 11)), flat_block=8),
+        "flat": quantized("float32", cells("int8"), real("float32", *range(1, 10)), flat_block=8),
         "concat": concat(1, cells("uint8", (3, 1, 6)), cells("uint8", (3, 2, 6)),
                          same("uint8", (3, 1, 6), 9)),
     }  # fmt: skip

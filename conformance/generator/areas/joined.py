@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 
 from conformance.generator.derive import broken, having, of_tree, parameter, within, without
-from conformance.generator.kinds import concat, csr, of, opaque, quantized, real, same, unknown
+from conformance.generator.kinds import codebook, concat, csr, of, opaque, quantized, real, same, unknown
 from conformance.generator.tree import Leaf, Tree, raw
 from conformance.generator.vector import Vector, tensor_of, valid
 
@@ -73,8 +73,23 @@ def accepted() -> Iterator[Vector]:
                   ([1020], [1030]), ([1490], [1510]), ([2999], [3000]))  # fmt: skip
 
 
+def idle() -> Iterator[Vector]:
+    """Return a part without elements whose own parts have some."""
+    table = csr((1, 1), 1, b"\0", of("uint8", [1]), of("uint8", [0]), of("uint8", [7]))
+    tree = concat(0, same("uint8", (1,), 1),
+                  codebook((0,), table, same("uint8", (0,), 0)))  # fmt: skip
+    base = of_tree("concat/idle-part", "A part without elements is a codebook, whose table is a csr.",
+                   ["R-CAT-005", "R-CBK-008"], tree, ([0], [1]))  # fmt: skip
+    yield base
+    wrong = within(tree, "2/table", parts={**table.parts, "gaps": (2, of("uint8", [9]))})
+    yield broken("concat/idle-part-column", "A column is behind its row in a table that no element "
+                 "comes from.", ["R-CSR-008", "R-RDR-007"], "bad-index", base, wrong,
+                 flags=["hidden-bytes"])  # fmt: skip
+
+
 def refused() -> Iterator[Vector]:
     """Return invalid concats."""
+    yield from idle()
     tree = columns()
     first, last = tree.parts["1"][1], tree.parts["3"][1]
     rest = of("uint8", [11, 12, 13, 14, 15, 16], (2, 3))
