@@ -29,6 +29,7 @@ LARGE = {
     "Many nodes or sections": {"*/nodes-6?", "valid/directory/many", "valid/edge/all-private-ids"},
     "Every data type, or several blocks": {
         "valid/transforms/*", "valid/pair/*", "valid/float5/*", "*/streams/*", "encode/canonical/blobs",
+        "valid/operands/*", "valid/boxes/rank-3*",
     },
     "Full tables": {"valid/registered/lzw-full*"},
 }  # fmt: skip
@@ -102,6 +103,30 @@ PLANTED = {
         lambda t: replace_field(t, "sentences", {**t.sentences, "R-CSR-008": "Something else."}),
         "R-CSR-008 has changed: read its sentence",
     ),
+    "a changed formula or table": (
+        lambda t: replace_field(t, "sections", {**t.sections, "8.4": trace.Section("n - 1", [])}),
+        "8.4 has changed: read section 8.4 and the 0 vectors of its 0 requirements",
+    ),
+    "a section that is no more": (
+        lambda t: replace_field(t, "sections", without(t.sections, "6.2")),
+        "6.2 is not in SPEC.md: no vector",
+    ),
+    "a code point without a vector": (
+        lambda t: replace_field(
+            t,
+            "vectors",
+            {**t.vectors, "R-NAM-013": [*{*t.vectors["R-NAM-013"]} - {"invalid/names/u+feff"}]},
+        ),  # fmt: skip
+        "R-NAM-013: invalid/names/u+feff is no vector",
+    ),
+    "a code point that the sentence has not": (
+        lambda t: replace_field(
+            t,
+            "sentences",
+            {**t.sentences, "R-NAM-013": t.sentences["R-NAM-013"].replace("U+061C, ", "")},
+        ),  # fmt: skip
+        "R-NAM-013: invalid/names/u+061c is not in its list",
+    ),
     "a new sentence": (
         lambda t: replace_field(t, "sentences", {**t.sentences, "R-NEW-001": "A reader MUST."}),
         "R-NEW-001 has no vector and no reason in untested.toml: A reader MUST.",
@@ -154,6 +179,60 @@ def test_requirements_are_read_from_sentences_and_rows():
     )
     assert [*found] == ["R-AAA-001", "R-AAA-002"]
     assert unnumbered == ["It MUST be numbered.", "R-AAA-001 twice: It MUST once. [R-AAA-001]"]
+
+
+TEXT = """# A format
+
+## 1 Introduction
+
+*This section is informative.*
+
+### 1.1 Goals
+
+Nothing of this counts.
+
+## 2 Nodes
+
+A reader MUST look. [R-AAA-001]
+
+### 2.1 A kind
+
+| 0 | u8 | zero [R-AAA-002] | `bad-value` |
+
+    y = x + 1
+
+*Rationale (informative).* It is so.
+It always was.
+
+## Appendix A: More
+"""
+
+
+def test_sections_hold_what_is_neither_a_requirement_nor_informative():
+    found = trace.sections(TEXT)
+    assert found == {
+        "2": trace.Section("## 2 Nodes", ["R-AAA-001"]),
+        "2.1": trace.Section("### 2.1 A kind y = x + 1", ["R-AAA-002"]),
+    }
+    for old, new, same in (
+        ("x + 1", "x - 1", False), ("    y = ", "    y  =\t", True), ("always", "never", True),
+        ("must look", "must see", True), ("Nothing", "Something", True),
+    ):  # fmt: skip
+        assert (trace.sections(TEXT.replace(old, new)) == found) == same
+
+
+def test_each_formula_and_table_is_under_the_lock(traced):
+    text = (ROOT / "SPEC.md").read_text()
+    for section, old, new in (
+        ("11.3", "M + 4", "M + 3"),
+        ("10.4", "W[j] and 0x807F", "W[j] and 0x807E"),
+        ("6.2", "| float8_e4m3 | 4 | 3 | 7 |", "| float8_e4m3 | 4 | 3 | 8 |"),
+        ("8.4", "require counts[r] <= length", "require counts[r] < length"),
+        ("14.1", "| `bad-index` | corrupt |", "| `bad-index` | limit |"),
+    ):
+        assert old in text
+        changed = trace.sections(text.replace(old, new))
+        assert [one for one in changed if changed[one] != traced.sections[one]] == [section]
 
 
 def test_a_class_counts_where_it_is_demanded_and_not_where_it_is_allowed(traced):

@@ -153,6 +153,7 @@ def every(keys, status):
 STUBS = {
     "right": {},
     "accept-all": every(REFUSED, "fail-verdict"),
+    "slice-all": {"invalid/codec/bit": "fail-verdict"},
     "reject-all": every(DECODED, "fail-verdict")
     | {
         "invalid/spec/magic": "fail-class",

@@ -1,7 +1,8 @@
 """Each check of the package's reader behind a switch.
 
-A check is a `raise` of an error of the format, or its `yield`, and where a condition joins several
-with `or`, each of them.
+A check is a `raise` of an error of the format, or its `yield`, and where its condition has parts,
+each of them: what an `or` joins, and under a `not` what an `and` or a chain of comparisons joins.
+What `require` asks of all rows of the directory is a check for each column that an `&` joins.
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ class Switches:
         self.fired.add(number)
         return True
 
+    def column(self, number: int, good: Any) -> Any:
+        """Return which rows are good: all of them, if the check that says so is off."""
+        return good if good.all() or self.on(number) else good | True
+
 
 class Behind(ast.NodeTransformer):
     """Puts checks behind switches."""
@@ -82,6 +87,8 @@ class Behind(ast.NodeTransformer):
     def __init__(self, module: str, switches: Switches) -> None:
         """Work on a module."""
         self.module, self.switches, self.function = module, switches, ""
+        self.number: int | None = None
+        """A switch that the next check takes."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """Note where checks stand."""
@@ -91,24 +98,52 @@ class Behind(ast.NodeTransformer):
         return node
 
     def visit_If(self, node: ast.If) -> ast.AST:
-        """Take each condition of an `or` that leads to nothing but a raise for a check."""
+        """Take the parts of a condition that leads to nothing but a raise for checks."""
         self.generic_visit(node)
         inner = node.body[0]
         if len(node.body) > 1 or not isinstance(inner, ast.If) or _number(inner.test) < 0:
             return node
-        number = _number(inner.test)
-        checks = self.switches.checks
-        if not isinstance(node.test, ast.BoolOp) or not isinstance(node.test.op, ast.Or):
-            checks[number] = self._check(node.test)
-            return node
+        self.number = _number(inner.test)
+        node.test = ast.copy_location(self._refusing(node.test), node.test)
         node.body = inner.body
-        first, *others = node.test.values
-        checks[number] = self._check(first)
-        node.test.values = [
-            _both(first, inner.test),
-            *(_both(other, self._on(self._check(other))) for other in others),
-        ]
         return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Take what is required of all rows for checks, one for each column of an `&`."""
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id == "require":
+            node.args[0] = self._required(node.args[0])
+        return node
+
+    def _refusing(self, test: ast.expr) -> ast.expr:
+        """Return a condition that is true of what is wrong, its parts behind switches."""
+        match test:
+            case ast.BoolOp(op=ast.Or(), values=values):
+                return ast.BoolOp(ast.Or(), [*map(self._refusing, values)])
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return ast.UnaryOp(ast.Not(), self._allowing(operand))
+        return ast.BoolOp(ast.And(), [test, self._on(self._check(test))])
+
+    def _allowing(self, test: ast.expr) -> ast.expr:
+        """Return a condition that is true of what is right, its parts behind switches."""
+        match test:
+            case ast.BoolOp(op=ast.And(), values=values):
+                return ast.BoolOp(ast.And(), [*map(self._allowing, values)])
+            case ast.Compare(left=left, ops=[_, _, *_], comparators=comparators):
+                pairs = zip([left, *comparators], test.ops, comparators, strict=False)
+                each = [ast.copy_location(ast.Compare(a, [op], [b]), test) for a, op, b in pairs]
+                return ast.BoolOp(ast.And(), [*map(self._allowing, each)])
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return ast.UnaryOp(ast.Not(), self._refusing(operand))
+        off = ast.UnaryOp(ast.Not(), self._on(self._check(_not(test))))
+        return ast.BoolOp(ast.Or(), [test, off])
+
+    def _required(self, test: ast.expr) -> ast.expr:
+        """Return a condition on columns, its parts behind switches."""
+        if isinstance(test, ast.BinOp) and isinstance(test.op, ast.BitAnd):
+            return ast.BinOp(self._required(test.left), ast.BitAnd(), self._required(test.right))
+        number = ast.Constant(self.switches.add(self._check(_not(test))))
+        return ast.Call(ast.Name("__column__", ast.Load()), [number, test], [])
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         """Put a raise behind a switch."""
@@ -139,8 +174,12 @@ class Behind(ast.NodeTransformer):
         return Check(self.module, self.function, node.lineno, ast.unparse(node).splitlines()[0])
 
     def _on(self, check: Check) -> ast.expr:
-        number = ast.Constant(self.switches.add(check))
-        return ast.Call(ast.Name("__on__", ast.Load()), [number], [])
+        if self.number is None:
+            number = self.switches.add(check)
+        else:  # of the raise
+            number, self.number = self.number, None
+            self.switches.checks[number] = check
+        return ast.Call(ast.Name("__on__", ast.Load()), [ast.Constant(number)], [])
 
 
 def _maker(made: ast.expr | None) -> str:
@@ -148,8 +187,8 @@ def _maker(made: ast.expr | None) -> str:
     return ast.unparse(made.func if isinstance(made, ast.Call) else made) if made else ""
 
 
-def _both(condition: ast.expr, switch: ast.expr) -> ast.expr:
-    return ast.copy_location(ast.BoolOp(ast.And(), [condition, switch]), condition)
+def _not(test: ast.expr) -> ast.expr:
+    return ast.copy_location(ast.UnaryOp(ast.Not(), test), test)
 
 
 def _number(test: ast.expr) -> int:
@@ -181,7 +220,7 @@ class Loader(importlib.machinery.SourceFileLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Run it, with the switches at hand."""
-        module.__dict__["__on__"] = self.switches.on
+        module.__dict__.update(__on__=self.switches.on, __column__=self.switches.column)
         super().exec_module(module)
 
 

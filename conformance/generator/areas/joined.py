@@ -6,7 +6,17 @@ import struct
 from collections.abc import Iterator
 
 from conformance.generator.derive import broken, having, of_tree, parameter, within, without
-from conformance.generator.kinds import codebook, concat, csr, of, opaque, quantized, real, same, unknown
+from conformance.generator.kinds import (
+    codebook,
+    concat,
+    csr,
+    of,
+    opaque,
+    quantized,
+    real,
+    same,
+    unknown,
+)
 from conformance.generator.tree import Leaf, Tree, raw
 from conformance.generator.vector import Vector, tensor_of, valid
 
@@ -78,7 +88,7 @@ def idle() -> Iterator[Vector]:
     table = csr((1, 1), 1, b"\0", of("uint8", [1]), of("uint8", [0]), of("uint8", [7]))
     tree = concat(0, same("uint8", (1,), 1),
                   codebook((0,), table, same("uint8", (0,), 0)))  # fmt: skip
-    base = of_tree("concat/idle-part", "A part without elements is a codebook, whose table is a csr.",
+    base = of_tree("concat/idle-part", "A part without elements is a codebook; its table is a csr.",
                    ["R-CAT-005", "R-CBK-008"], tree, ([0], [1]))  # fmt: skip
     yield base
     wrong = within(tree, "2/table", parts={**table.parts, "gaps": (2, of("uint8", [9]))})

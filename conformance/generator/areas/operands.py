@@ -12,7 +12,7 @@ from conformance.generator.tree import Tree
 from conformance.generator.vector import Vector, tensor_of, valid
 
 POSITIONS = [*(f"uint{bits}" for bits in range(1, 9)), "uint16", "uint32"]
-CODES = of("int8", [3, -3, 0, 100])
+CODES, ONES = of("int8", [3, -3, 0, 100]), real("float32", 1, 1, 1, 1)
 
 
 def ends(dtype: str) -> list[int]:
@@ -60,14 +60,15 @@ PLACES: tuple[tuple[str, str, list[str], list[str], Callable[[str], Tree]], ...]
     ("divisor", "divisors", ["R-QNT-014", "R-QNT-001"], OPERANDS,
      lambda dtype: each("float16", CODES, of(dtype, ends(dtype)), divide=True)),
     ("zero", "zero points", ["R-QNT-014"], OPERANDS,
-     lambda dtype: each("float32", CODES, real("float32", 1, 1, 1, 1), zero=of(dtype, ends(dtype)))),
+     lambda dtype: each("float32", CODES, ONES, zero=of(dtype, ends(dtype)))),
     ("bias", "biases", ["R-QNT-014", "R-QNT-008"], OPERANDS,
-     lambda dtype: each("float32", CODES, real("float32", 1, 1, 1, 1), bias=of(dtype, ends(dtype)))),
+     lambda dtype: each("float32", CODES, ONES, bias=of(dtype, ends(dtype)))),
     ("min", "minima", ["R-QNT-014", "R-QNT-008"], OPERANDS,
-     lambda dtype: each("float32", CODES, real("float32", 1, 1, 1, 1), min=of(dtype, ends(dtype)))),
+     lambda dtype: each("float32", CODES, ONES, min=of(dtype, ends(dtype)))),
     ("csr-values", "the fill and the values of a csr", ["R-CSR-002", "R-CSR-008", "R-RDR-004"],
      [*dtypes.IDS], sparse),
-    ("codebook-table", "the entries of a table", ["R-CBK-007", "R-RDR-004"], [*dtypes.IDS], table_of),
+    ("codebook-table", "the entries of a table", ["R-CBK-007", "R-RDR-004"], [*dtypes.IDS],
+     table_of),
     ("concat", "the parts of a concat, of which the second begins inside a byte",
      ["R-CAT-003", "R-RDR-004"], [*dtypes.IDS],
      lambda dtype: concat(0, of(dtype, ends(dtype)[:3]), of(dtype, ends(dtype)))),
@@ -91,7 +92,7 @@ def vectors() -> Iterator[Vector]:
         ]
         yield valid(
             f"operands/{slug}",
-            f"All data types that may be {what}: 1, the highest bit, all bits and every other.",
+            f"All data types that may be {what}, each in a tensor of its own.",
             [*rules, "R-NOD-021"],
             [tensor_of(dtype, tree) for dtype, tree in trees.items()],
             slices=slices,
