@@ -12,6 +12,7 @@ from fnmatch import filter as filter_names
 from fnmatch import fnmatch
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conformance.coverage import removal, switches, trace
@@ -116,7 +117,7 @@ PLANTED = {
             t,
             "vectors",
             {**t.vectors, "R-NAM-013": [*{*t.vectors["R-NAM-013"]} - {"invalid/names/u+feff"}]},
-        ),  # fmt: skip
+        ),
         "R-NAM-013: invalid/names/u+feff is no vector",
     ),
     "a code point that the sentence has not": (
@@ -124,7 +125,7 @@ PLANTED = {
             t,
             "sentences",
             {**t.sentences, "R-NAM-013": t.sentences["R-NAM-013"].replace("U+061C, ", "")},
-        ),  # fmt: skip
+        ),
         "R-NAM-013: invalid/names/u+061c is not in its list",
     ),
     "a new sentence": (
@@ -266,8 +267,8 @@ def test_every_check_of_the_reader_is_proved_or_has_its_reason():
     assert said.splitlines()[-1].endswith(" 0 faults")
     groups = tomllib.loads((KIT / "coverage/removal.toml").read_text())
     of_files = [key for group in groups.values() if group["reached"] for key in group["checks"]]
-    assert [*groups] == ["callers", "plugins", "io", "damage", "large"]
-    assert len(of_files) <= 2
+    assert [*groups] == ["callers", "plugins", "io", "damage", "chain", "large"]
+    assert len(of_files) <= 4
 
 
 SOURCE = """
@@ -301,15 +302,58 @@ def missing():
 """
 
 
-@pytest.fixture
-def planted(tmp_path):
-    """A module of checks behind switches, and what they say to some questions."""
+PARTS = """
+import numpy as np
+
+def error(name):
+    return KeyError(name)
+
+def check(low, high, columns):
+    if not (low < high < 9 and low != 4):
+        raise error("order")
+
+    def require(good):
+        if not good.all():
+            raise error("columns")
+
+    require((columns < 5) & (columns > 0))
+"""
+
+
+def behind_switches(folder, source):
+    """The switches of a module's checks, and the module."""
     behind = switches.Switches()
-    path = tmp_path / "planted.py"
-    path.write_text(SOURCE)
+    path = folder / "planted.py"
+    path.write_text(source)
     loader = switches.Loader("planted", str(path), behind)
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader("planted", loader))
     loader.exec_module(module)
+    return behind, module
+
+
+def test_the_parts_of_a_condition_are_checks_of_their_own(tmp_path):
+    behind, module = behind_switches(tmp_path, PARTS)
+    refused = {
+        "not low < high": (3, 2, [1]), "not high < 9": (3, 9, [1]), "not low != 4": (4, 5, [1]),
+        "not columns < 5": (1, 2, [1, 5]), "not columns > 0": (1, 2, [0, 1]),
+    }  # fmt: skip
+    texts = [check.text for check in behind.checks]
+    assert sorted(texts) == sorted([*refused, "not good.all()"])
+    module.check(1, 2, np.array([1, 4]))
+    assert not behind.fired
+    for text, (low, high, columns) in refused.items():
+        behind.off, number = -1, texts.index(text)
+        with pytest.raises(KeyError):
+            module.check(low, high, np.array(columns))
+        assert number in behind.fired
+        behind.off = number
+        module.check(low, high, np.array(columns))
+
+
+@pytest.fixture
+def planted(tmp_path):
+    """A module of checks behind switches, and what they say to some questions."""
+    behind, module = behind_switches(tmp_path, SOURCE)
 
     def ask(question):
         number, text = question.asked

@@ -165,7 +165,7 @@ class Behind(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
         """Put the yield of an error behind a switch."""
         made = isinstance(node.value, ast.Yield) and _maker(node.value.value) in RAISED
-        return self._behind(node) if made else node
+        return self._behind(node) if made else self.generic_visit(node)
 
     def _behind(self, node: ast.stmt) -> ast.stmt:
         return ast.copy_location(ast.If(self._on(self._check(node)), [node], []), node)

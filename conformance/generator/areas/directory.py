@@ -22,6 +22,14 @@ ROOMY = valid(
     [tensor("w", 1, 2, 3, alignment=5), other(a.Section(9, b"zeros", bytes(512), flags=1))],
 )
 
+GIVING = valid(
+    "directory/giving",
+    "The first head ends 32 bytes before its payload; a section without one ends at a multiple of "
+    "64.",
+    ["R-CHN-001"],
+    [tensor("w", 1, 2, 3, alignment=6), tensor("v", 4), other(a.Section(9, b"", b"", flags=1))],
+)
+
 
 def rows(vector: Vector) -> list[tuple[int, a.Section]]:
     """Return the sections of a valid file with their offsets."""
@@ -144,6 +152,14 @@ def _rows() -> Iterator[Vector]:
     yield found("wraps", "R-DIR-003", "A section is listed whose payload ends, modulo 2^64, where "
                 "it begins: the chain goes on from there.",
                 o.directory(0, there, a.columns([loop, *pair])), base=PAIR)  # fmt: skip
+    said = a.columns(rows(GIVING))
+    yield found("head-without-its-name", "R-DIR-004", "A listed head has no room for its name, a "
+                "longer payload makes up for it, and the bodies are as much shorter.",
+                o.listed(0, "body", ""), o.listed(0, "head_length", 32), o.listed(0, "length", 72),
+                o.directory(-8, said[-8:], b""), base=GIVING)  # fmt: skip
+    yield found("alignment-of-nothing", "R-SEC-006", "A section without a payload is aligned to "
+                "64, and its head ends there.", o.section(2, "alignment", 6),
+                base=GIVING)  # fmt: skip
     yield found("too-many", "R-DIR-015", "A section is listed that is not there.",
                 o.directory(0, there, a.columns([*pair, ghost])), base=PAIR)  # fmt: skip
 
