@@ -232,7 +232,9 @@ MODES: dict[str, Callable[[Json], Json]] = {
     "lies-unsupported": about_files(each_tensor(lambda _: {"image": None, "unsupported": "no"})),
     "releases-wrong": about_files(release("0100803f000020c00100a07f")),
     "wrong-slices": about_files(
-        lambda question, said: {**said, **other_bit(said)} if question["op"] == "slice" else said
+        lambda question, said: (
+            {**said, **other_bit(said)} if question["op"] == "slice" and said["ok"] else said
+        )
     ),
     "releases-oddly": about_files(release("00", ["w"])),
     "releases-right": about_files(release("0000803f000020c00100a07f")),
