@@ -9,8 +9,8 @@ import pytest
 
 from conformance.runner.compare import Difference, compare_model, same_image, same_json
 from conformance.runner.testee import checked
-from conformance.runner.vectors import load
-from conformance.runner.verdict import STATUSES, Claims, judge, questions
+from conformance.runner.vectors import PROFILES, load
+from conformance.runner.verdict import STATUSES, Claims, judge, questions, unasked
 from tests.test_conformance_runner import VECTORS, write_vector
 
 KIT = Path(__file__).parent.parent / "conformance"
@@ -141,6 +141,48 @@ def test_what_may_hold_the_fault_is_left_out(kit):
     # The base has nothing that R2 does not cover: the fault is in its metadata, say.
     assert taken(kit, "invalid/beyond/bit", "R2", image="00") == "declined"
     assert taken(kit, "invalid/beyond/bit", "R3", image="00") == "fail-verdict"
+
+
+# What a profile has not
+
+
+@pytest.fixture(scope="module")
+def real():
+    return {one.id: one for one in load(KIT / "vectors")}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_directory_in_zstd_may_be_refused_below_r2(real, profile):
+    claims, error = Claims({"name": "any"}, profile, frozenset()), {"class": "unsupported"}
+
+    def status(key, answer):
+        question = next(questions(real[key], claims, Path()))
+        return judge(question, answer, claims, real).status
+
+    small, refusal = profile < "R2", {"ok": False, "error": error}
+    for key in ("valid/directory/zstd", "valid/policy/directory-zstd"):
+        assert status(key, refusal) == ("declined" if small else "fail-verdict")
+    for slug in ("byte-behind", "cut", "magic", "size-higher", "size-lower"):
+        key = f"invalid/directory/zstd-{slug}"
+        assert status(key, refusal) == ("declined" if small else "fail-disposition")
+        image = None if profile == "R0" else "010203"
+        walked = {"ok": True, "model": {"tensors": [{"name": "w", "image": image}]}}
+        assert status(key, walked) == ("declined" if small else "fail-verdict")
+    assert status("valid/directory/roomy", refusal) == "fail-verdict"
+    assert status("invalid/byte-leaf/directory-lz4", refusal) == "fail-disposition"
+    assert status("invalid/trailer/byte-behind", refusal) == "fail-disposition"
+
+
+def test_roots_are_for_readers_that_have_digests(real):
+    with_root = [one for one in real.values() if "expect" in one.sidecar]
+    assert len(with_root) > 2
+    for vector in with_root:
+        for profile in PROFILES:
+            claims = Claims({"name": "any"}, profile, frozenset({"sequential"}))
+            asked = [one.message["expect"] for one in questions(vector, claims, Path())]
+            assert asked == ([vector.sidecar["expect"]] if profile == "R3" else [])
+            found = unasked(vector, claims)
+            assert (found and found.status) == (None if profile == "R3" else "declined")
 
 
 # Any answer

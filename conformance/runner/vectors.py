@@ -25,6 +25,10 @@ CLASSES = {
     "limit-exceeded": "limit",
 }
 """Error class -> disposition (SPEC 14.1)."""
+SYNC = b"\x89SEC"
+CODEC_AT = 60
+"""In a directory's section, of its leaf's codec: 32 + 16 + 8 + 4 (SPEC 5.2, 8.1, 9.1)."""
+ZSTD = b"\x01"
 
 
 class KitError(Exception):
@@ -56,6 +60,13 @@ class Vector:
     def covered_by(self, profile: str, features: Iterable[str]) -> bool:
         """Return whether a reader with these claims decodes all of it, or sees its fault."""
         return covers(self.sidecar, profile, features)
+
+    @property
+    def has_zstd_directory(self) -> bool:
+        """Whether a reader below R2 cannot decode the directory."""
+        data = self.file.read_bytes()
+        directory = data[int.from_bytes(data[-32:-24], "little") :]  # the trailer names its offset
+        return directory[: len(SYNC)] == SYNC and directory[CODEC_AT : CODEC_AT + 1] == ZSTD
 
 
 def covers(wanted: dict[str, Any], profile: str, features: Iterable[str]) -> bool:

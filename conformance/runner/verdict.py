@@ -119,7 +119,7 @@ def questions(vector: Vector, claims: Claims, folder: Path) -> Iterator[Question
     cannot compare a piece before it uses it.
     """
     said, has = vector.sidecar, claims.features
-    if vector.folder == "limits" and "limits" not in has:
+    if vector.folder != "encode" and unasked(vector, claims):  # encode vectors are also decoded
         return
     path = str(vector.file.resolve())
     expect = said.get("expect")
@@ -143,10 +143,11 @@ def questions(vector: Vector, claims: Claims, folder: Path) -> Iterator[Question
 
 def unasked(vector: Vector, claims: Claims) -> Verdict | None:
     """Return the verdict on what a vector is for and the testee does not claim to do."""
-    feature = {"limits": "limits", "encode": "encode"}.get(vector.folder)
-    if feature is None or feature in claims.features:
-        return None
-    return Verdict("declined", feature, got=f"not asked: no feature {feature}")
+    if vector.sidecar.get("expect") and claims.profile < "R3":
+        return Verdict("declined", "expect", got="not asked: digests are for profile R3")
+    if vector.folder in {"limits", "encode"} - claims.features:
+        return Verdict("declined", vector.folder, got=f"not asked: no feature {vector.folder}")
+    return None
 
 
 def judge(question: Question, answer: dict[str, Any], claims: Claims, bases: Bases) -> Verdict:
@@ -157,6 +158,8 @@ def judge(question: Question, answer: dict[str, Any], claims: Claims, bases: Bas
     op = question.message["op"]
     if native == NOT_IMPLEMENTED:
         return Verdict("protocol", question.label, op, native)
+    if name == "unsupported" and claims.profile < "R2" and question.vector.has_zstd_directory:
+        return Verdict("declined", question.label, got="a directory in zstd", mapped=mapped)
     try:
         if op == "decode":
             status = _decode(question, answer, name, claims, bases)
