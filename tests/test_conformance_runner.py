@@ -213,7 +213,7 @@ def test_a_process_for_each_question(kit, tmp_path, mode):
     assert found == {"valid/spec/float32": EXEC[mode]}
     if mode == "panic":
         assert lines.vectors[0]["stderr"] == "panic: index out of range"
-        assert lines.vectors[0]["got"].startswith("exit status 2, no JSON")
+        assert lines.vectors[0]["got"].startswith("exit status 2, no answer")
 
 
 def test_status_2_is_a_crash_unless_the_answer_says_what_is_missing(kit, tmp_path):

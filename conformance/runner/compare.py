@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -13,8 +14,10 @@ SHOWN = 160
 """Characters of a value in a report."""
 INTEGERS = frozenset({"row_length", "block"})
 """Parameters that may be decimal strings; the digits of others are hex."""
-_DECIMAL = re.compile("-?[0-9]{1,20}")
-"""Integers of 64 bits; Python refuses to read thousands of digits."""
+_DECIMAL = re.compile("-?[1-9][0-9]{15,19}")
+"""Integers of up to 64 bits; Python refuses to read thousands of digits."""
+MOST_EXACT = (1 << 53) - 1
+"""Of integers that all JSON readers hold; only beyond are there decimal strings."""
 
 
 class Difference(Exception):  # noqa: N818 - no error of this program
@@ -34,7 +37,8 @@ class Difference(Exception):  # noqa: N818 - no error of this program
 
 
 def _shown(expected: object, got: object) -> tuple[str, str]:
-    texts = [one if isinstance(one, str) else repr(one) for one in (expected, got)]
+    texts = [one if isinstance(one, str) and one else json.dumps(one, ensure_ascii=False)
+             for one in (expected, got)]  # fmt: skip
     same = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
     start = max(0, same - SHOWN // 2) & ~1  # hex digits stay in pairs
     cut = ["…" * bool(start) + t[start : start + SHOWN] + "…" * (len(t) > start + SHOWN)
@@ -91,7 +95,9 @@ def integers(value: Any) -> Any:
     """Return a JSON value with decimal strings as the integers that they stand for."""
     if isinstance(value, list):
         return [integers(one) for one in value]
-    return int(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else value
+    if isinstance(value, str) and _DECIMAL.fullmatch(value) and abs(int(value)) > MOST_EXACT:
+        return int(value)
+    return value
 
 
 def _equal(where: str, expected: Any, got: Any) -> None:

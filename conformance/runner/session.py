@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 import tempfile
 import threading
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from .testee import HELLO, HELLO_SECONDS, Exec, Fault, Limits, Serve
+from .testee import HELLO, HELLO_SECONDS, Exec, Fault, Limits, Serve, missing
 from .vectors import KitError, Vector
 from .verdict import GOOD, Claims, Question, Verdict, judge, questions, unasked, wanted
 
@@ -37,7 +38,12 @@ def introduce(
                 return transport, Claims.of(answer, error_map)
             except Fault as bad:
                 said.append(f"{transport.name}: {bad.status}, {bad.what}\n{bad.stderr}".rstrip())
-    raise KitError("the testee does not answer hello\n" + "\n".join(said))
+    found = "\n".join(["the testee does not answer hello", *said])
+    hints = [f"{part}: no file here; the testee runs in an empty folder, and arguments that are "
+             "paths as a whole are made absolute" for part in missing(command, found)]  # fmt: skip
+    if limits.memory and re.search("memory|heap|alloc", found, re.IGNORECASE):
+        hints.append("if it could not reserve memory, try --memory 0")
+    raise KitError("\n".join([found, *hints]))
 
 
 @dataclass

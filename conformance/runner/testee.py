@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -17,6 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from .vectors import KitError
+from .words import FLUSHED, STANDARD_OUTPUT, quoted
+
 LONGEST_ANSWER = 1 << 27
 """Bytes."""
 MOST_VALUES = 1 << 22
@@ -27,7 +31,7 @@ TAIL = 2000
 """Bytes of the standard error that a report keeps; people read them, the runner does not."""
 NEARLY = 0.8
 """Of the limit: a process that dies with so much memory in use died of it."""
-LIMITED = 'ulimit -c 0; ulimit -v "$0" 2>/dev/null; exec "$@"'
+LIMITED = 'ulimit -c 0; ulimit -v "$1" 2>/dev/null; shift; exec "$@"'
 """Sets the address space in KiB, where the system has such a limit, and becomes the testee."""
 HELLO = {"op": "hello", "protocol": 1}
 NOT_IMPLEMENTED = "not-implemented"
@@ -66,9 +70,18 @@ class Limits:
 
 def resolved(command: Sequence[str]) -> list[str]:
     """Return a command that means the same in another working directory."""
-    program = shutil.which(command[0]) or command[0]
+    program = shutil.which(command[0])
+    if program is None:
+        there = Path(command[0]).is_file()
+        raise KitError(f"{command[0]}: {'not executable (chmod +x)' if there else 'not found'}")
     rest = [str(Path(part).absolute()) if Path(part).exists() else part for part in command[1:]]
-    return [str(Path(program).absolute()) if Path(program).exists() else program, *rest]
+    return [str(Path(program).absolute()), *rest]
+
+
+def missing(command: Sequence[str], said: str) -> list[str]:
+    """Return the arguments that an error message names and that are no files here."""
+    words = (part for part in command[1:] if not part.startswith("-") and not Path(part).exists())
+    return [part for part in words if re.search(rf"(?<!\w){re.escape(part)}(?!\w)", said)]
 
 
 class Process:
@@ -86,7 +99,8 @@ class Process:
         self._ended = False
         try:
             self._process = subprocess.Popen(  # noqa: S603 - running it is what a runner is for
-                ["/bin/sh", "-c", LIMITED, str(limits.memory >> 10 or "unlimited"), *command],
+                ["/bin/sh", "-c", LIMITED, "run.py", str(limits.memory >> 10 or "unlimited"),
+                 *command],
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
@@ -135,7 +149,8 @@ class Process:
         """Wait for output; False at its end. After the deadline the process is ended."""
         left = max(0.0, deadline - time.monotonic())
         if not left or not select.select([self.stdout], [], [], left)[0]:
-            self.fail("timeout", f"no answer within {self.seconds:g} s")
+            what = "no end of its answer" if self.buffer else "no answer"
+            self.fail("timeout", f"{what} within {self.seconds:g} s")
         return self.receive()
 
     def close_input(self) -> None:
@@ -206,6 +221,8 @@ def parse(text: bytes | bytearray) -> dict[str, Any]:
             raise ValueError("an object has two members of one name")
         return found
 
+    if not text.strip():
+        raise ValueError("no answer")
     if sum(map(text.count, (b"[", b"{", b","))) > MOST_VALUES:
         raise ValueError(f"more than {MOST_VALUES:,} values")
     try:
@@ -213,7 +230,9 @@ def parse(text: bytes | bytearray) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("JSON nested too deeply") from None
     except ValueError as bad:
-        raise ValueError(f"no JSON: {bad}") from None
+        at = getattr(bad, "pos", getattr(bad, "start", 0))
+        place = f" from character {at:,} on" if at else ""
+        raise ValueError(f"no JSON{place}: {quoted(text[at:])}{STANDARD_OUTPUT}") from None
     if not isinstance(value, dict):
         raise ValueError("no JSON object")  # noqa: TRY004 - it is the text that is wrong
     level: list[Any] = [value]
@@ -299,7 +318,7 @@ class Serve:
         process = process or Process(self._command, self._limits)
         try:
             if new:  # its start is not timed
-                answer = self._answer(process, HELLO, HELLO_SECONDS)
+                answer = self._hello(process)
             if not new or question != HELLO:
                 answer = self._answer(process, question, seconds)
         except BaseException:
@@ -308,6 +327,13 @@ class Serve:
         self._process = process
         return answer
 
+    def _hello(self, process: Process) -> dict[str, Any]:
+        try:
+            return self._answer(process, HELLO, HELLO_SECONDS)
+        except Fault as bad:
+            more = FLUSHED if bad.status == "timeout" else ""
+            raise Fault(bad.status, bad.what + more, bad.stderr) from None
+
     def _answer(self, process: Process, question: dict[str, Any], seconds: float) -> dict[str, Any]:
         self._seq += 1
         asked = {"seq": self._seq, **question}
@@ -315,7 +341,8 @@ class Serve:
         if select.select([process.stdout], [], [], 0)[0] and not process.receive():
             process.died()
         if process.buffer:
-            process.fail("protocol", "it says something that it was not asked")
+            what = f"it says what it was not asked: {quoted(process.buffer)}{STANDARD_OUTPUT}"
+            process.fail("protocol", what)
         process.seconds = seconds
         process.write(json.dumps(asked).encode() + b"\n", deadline)
         seen = 0
@@ -325,12 +352,12 @@ class Serve:
                 process.died()
         line, _, more = process.buffer.partition(b"\n")
         process.buffer.clear()
-        if more:
-            process.fail("protocol", "more than one answer")
         try:
             answer = checked(parse(line))
         except ValueError as bad:
             process.fail("protocol", str(bad))
+        if more:
+            process.fail("protocol", f"more than one answer: {quoted(more)}{STANDARD_OUTPUT}")
         seq = answer.get("seq")
         if seq != asked["seq"] or isinstance(seq, bool):
             process.fail("protocol", f"seq is {seq!r}, not {asked['seq']}")

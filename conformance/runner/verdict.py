@@ -11,7 +11,7 @@ from typing import Any
 from .compare import Difference, compare_model, same_image
 from .testee import NOT_IMPLEMENTED
 from .vectors import CLASSES, PROFILES, KitError, Vector, covers
-from .words import line, lines
+from .words import line, lines, meant
 
 STATUSES = (
     "crash", "oom", "timeout", "protocol", "fail-release", "fail-verdict", "fail-value",
@@ -19,8 +19,9 @@ STATUSES = (
 )  # fmt: skip
 """The worst first: of several answers about one vector the worst counts."""
 GOOD = frozenset({"pass", "declined"})
-FEATURES = re.compile(r"sequential|slice|parts|limits|encode|codec\.[a-z0-9.-]+")
-"""What hello may claim; a word that is misspelt would never be asked about."""
+FEATURES = ("sequential", "slice", "parts", "limits", "encode")
+_CODEC = re.compile(r"codec\.[a-z0-9.-]+")
+"""Besides `FEATURES`; with a word that is misspelt a feature would never be asked about."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Claims:
     def of(cls, answer: dict[str, Any], error_map: Mapping[str, str]) -> Claims:
         """Read the answer to `hello`; KitError if it is none."""
         who, features = answer.get("implementation"), answer.get("features")
-        if not answer["ok"] or answer.get("protocol") != 1:
+        if not answer["ok"]:
+            raise KitError(f"hello: answered with {answer['error']['class']!r}")
+        if answer.get("protocol") != 1:
             raise KitError(f"hello: protocol 1 is asked for, not {answer.get('protocol')!r}")
         if not isinstance(who, dict) or not who.get("name"):
             raise KitError("hello: `implementation` needs a name")
@@ -55,8 +58,8 @@ class Claims:
         if not isinstance(features, list):
             raise KitError("hello: `features` is an array")
         for one in features:
-            if not isinstance(one, str) or not FEATURES.fullmatch(one):
-                raise KitError(f"hello: no feature is called {one!r}")
+            if not isinstance(one, str) or not (one in FEATURES or _CODEC.fullmatch(one)):
+                raise KitError(f"hello: no feature is called {one!r}{meant(str(one), FEATURES)}")
         who = {key: line(words, 80) for key, words in who.items()}
         return cls(who, answer["profile"], frozenset(features), error_map)
 
@@ -157,7 +160,8 @@ def judge(question: Question, answer: dict[str, Any], claims: Claims, bases: Bas
     mapped = native if name != native else None
     op = question.message["op"]
     if native == NOT_IMPLEMENTED:
-        return Verdict("protocol", question.label, op, native)
+        whose = "every reader has" if op == "decode" else "hello claims"
+        return Verdict("protocol", question.label, f"{op}, which {whose}", native)
     if name == "unsupported" and claims.profile < "R2" and question.vector.has_zstd_directory:
         return Verdict("declined", question.label, got="a directory in zstd", mapped=mapped)
     try:
@@ -322,8 +326,8 @@ def _encode(question: Question, answer: dict[str, Any], name: str | None, claims
 def _written(out: Path, most: int) -> tuple[int, bytes]:
     """Take the file that a testee wrote: its size, and its first bytes."""
     try:
-        if not out.is_file():  # a pipe would not end
-            raise _Wrong("protocol", "a file", "none")
+        if out.is_symlink() or not out.is_file():  # a pipe would not end
+            raise _Wrong("protocol", "a file", "a link" if out.is_symlink() else "none")
         with out.open("rb") as file:
             found = out.stat().st_size, file.read(most)
         out.unlink()
