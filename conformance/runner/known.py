@@ -6,7 +6,7 @@ are comments. A list can only shrink by itself: what it states must hold, or the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,19 +61,24 @@ class KnownFailures:
 
     def __init__(self, path: Path | None, ids: Iterable[str]) -> None:
         """Read the list, if there is one; `ids` are all of the kit, asked for or not."""
+        try:
+            self._read(path, [*ids])
+        except KitError as bad:
+            raise KitError(f"{path}: {bad}") from None
+
+    def _read(self, path: Path | None, every: Sequence[str]) -> None:
         self.path = path
         self._lines = path.read_text("utf-8").splitlines() if path and path.exists() else []
         self._entries: dict[int, Entry] = {}
         self._matched: dict[int, list[str]] = {}
         self._of: dict[str, Entry] = {}
-        every = [*ids]
         for number, line in enumerate(self._lines):
             entry = parse_line(line, number + 1)
             if entry is None:
                 continue
             found = [id for id in every if matches(entry.pattern, id)]
             if len(found) > MOST_MATCHES:
-                raise KitError(f"{entry.pattern} matches {len(found)}, at most are {MOST_MATCHES}")
+                raise KitError(f"{entry.pattern} matches {len(found)}, the most is {MOST_MATCHES}")
             for id in found:
                 if id in self._of:
                     raise KitError(f"{id} is listed twice")
@@ -114,11 +119,19 @@ class KnownFailures:
             if ids == self._matched[number] and found_as == {entry.status}:
                 lines.append(line)
             else:
-                lines += [Entry(id, failing[id].status, entry.words).line for id in ids]
+                lines += [_again(id, failing[id], entry).line for id in ids]
         lines += [_new(id, failing[id]).line for id in sorted(failing.keys() - told)]
         self.path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 
-def _new(id: str, verdict: Verdict) -> Entry:
+def _again(id: str, verdict: Verdict, entry: Entry) -> Entry:
+    """Return the entry of a vector alone; the words of another status are not kept."""
+    if verdict.status == entry.status:
+        return replace(entry, pattern=id)
+    _, _, tracked = entry.words.partition("#")
+    return _new(id, verdict, tracked.strip() or "not tracked yet")
+
+
+def _new(id: str, verdict: Verdict, tracked: str = "not tracked yet") -> Entry:
     said = " ".join(f"{verdict.question}: {verdict.got}, not {verdict.expected}".split())
-    return Entry(id, verdict.status, f"{said.replace('#', '')[:100]}  # not tracked yet")
+    return Entry(id, verdict.status, f"{said.replace('#', '')[:100]}  # {tracked}")

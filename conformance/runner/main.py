@@ -10,11 +10,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from . import known, report, results
 from .session import Session, introduce
 from .testee import Exec, Limits, Serve, resolved
-from .vectors import CLASSES, KitError, load, matches
+from .vectors import CLASSES, KitError, Vector, chosen, load
 from .words import lines
 
 KIT = Path(__file__).resolve().parent.parent
@@ -37,7 +38,7 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     add("--seed", type=int, help="of the order; printed with each run")
     add("--jobs", type=int, default=1, metavar="N", help="testees side by side")
     add("--timeout", type=float, default=2.0, metavar="SECONDS",
-        help="for a question, 2 by default; five times that for files above 1 MiB")  # fmt: skip
+        help="for a question, 2 by default; five times that for large files, tensors")  # fmt: skip
     add("--memory", type=int, default=4096, metavar="MIB",
         help="of address space, 4096 by default; 0: any, for JavaScript engines, which reserve "
              "more than they use")  # fmt: skip
@@ -50,21 +51,20 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
         help="write results.ndjson, summary.md, junit.xml, matrix.html, badge.json")  # fmt: skip
     add("--vectors", type=Path, default=KIT / "vectors", metavar="FOLDER")
     at = arguments.index("--") if "--" in arguments else len(arguments)
-    options = parser.parse_args(arguments[:at])
+    options, more = parser.parse_known_args(arguments[:at])
     options.command = [*arguments[at + 1 :]]
     if not options.command:
         parser.error("the testee's command comes last, behind --")
+    if more:
+        parser.error(f"no option is called {' '.join(more)}")
     if options.jobs < 1 or options.timeout <= 0 or options.memory < 0:
         parser.error("--jobs and --timeout are more than 0, --memory is not less")
     return options
 
 
-def run(options: argparse.Namespace) -> results.Results:
-    """Do what the options say."""
-    every = load(options.vectors)
-    chosen = [v for v in every if not options.only or any(matches(g, v.id) for g in options.only)]
-    if not chosen:
-        raise KitError(f"no vector is called {' or '.join(options.only)}")
+def run(options: argparse.Namespace, every: Sequence[Vector]) -> tuple[results.Results, bool]:
+    """Do what the options say; return also whether Ctrl-C ended it."""
+    asked = chosen(options.only, every)
     if options.fix and options.only:
         raise KitError("--fix needs a whole run: it would drop what was not asked")
     limits = Limits(options.timeout, options.memory << 20)
@@ -75,28 +75,36 @@ def run(options: argparse.Namespace) -> results.Results:
         path = _list_of(claims.implementation["name"])
     if options.fix and path is None:
         raise KitError("--fix needs a list: pass --known-failures FILE")
+    if path and not path.exists() and not options.fix:
+        raise KitError(f"{path}: no such list of known failures; --fix writes one")
     listed = known.KnownFailures(path, [v.id for v in every])
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     sys.stdout.write(
         f"{report.named(claims.implementation)}, profile {claims.profile}, {transport.name}, "
-        f"{len(chosen)} vectors, seed {seed}\n"
+        f"{len(asked)} vectors, seed {seed}\n"
     )
     sys.stdout.flush()
     start = time.monotonic()
     session = Session(command, transport, claims, limits, {v.id: v for v in every}, seed,
                       options.jobs, 2 if options.twice else 1)  # fmt: skip
-    outcomes = session.run(chosen)
-    if options.fix:
+    outcomes = session.run(asked)
+    if session.interrupted:
+        sys.stdout.write(
+            f"interrupted after {len(outcomes)} of {len(asked)} vectors; seed {seed}\n"
+        )
+    elif options.fix:
         listed.fix({id: one.verdict for id, one in outcomes.items()})
         listed = known.KnownFailures(listed.path, [v.id for v in every])
+    partial = bool(options.only) or session.interrupted
     header = results.header_of(claims, options.command, transport=transport.name, seed=seed,
-                               partial=bool(options.only), rounds=session.rounds,
+                               partial=partial, rounds=session.rounds,
                                error_map=options.error_map is not None)  # fmt: skip
     lines = []
     for id, one in outcomes.items():
         verdict = listed.apply(id, one.verdict)
         lines.append(results.line_of(id, verdict, one.verdict.status, one.seconds))
-    return results.results_of(header, lines, listed.stale, time.monotonic() - start)
+    found = results.results_of(header, lines, listed.stale, time.monotonic() - start)
+    return found, session.interrupted
 
 
 def _list_of(name: str) -> Path | None:
@@ -121,17 +129,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.report:  # before it is known what there is to write
             options.report.mkdir(parents=True, exist_ok=True)
-        found = run(options)
+            TemporaryFile(dir=options.report).close()
+        every = load(options.vectors)
+        found, interrupted = run(options, every)
         if options.report:
-            report.write_all(found, options.report, load(options.vectors))
-        sys.stdout.write(report.terminal(found, _again(arguments)))
+            report.write_all(found, options.report, every)
+        sys.stdout.write(report.terminal(found, every, _again(arguments), options.report))
     except KeyboardInterrupt:
         sys.stderr.write("\nrun.py: interrupted\n")
         return 130
     except (KitError, OSError, ValueError) as bad:
         sys.stderr.write(f"run.py: {lines(str(bad))}\n")
         return 2
-    return 0 if found.good else 1
+    return 130 if interrupted else 0 if found.good else 1
 
 
 def _again(arguments: Sequence[str]) -> str:

@@ -19,9 +19,8 @@ from .testee import HELLO, HELLO_SECONDS, Exec, Fault, Limits, Serve, missing
 from .vectors import KitError, Vector
 from .verdict import GOOD, Claims, Question, Verdict, judge, questions, unasked, wanted
 
-LARGE_FILE = 1 << 20
 LARGE_TIMES = 5
-"""Files above `LARGE_FILE` have so many times the seconds."""
+"""Vectors that are large, or made from such, have so many times the seconds."""
 Transport = type[Exec] | type[Serve]
 
 
@@ -76,6 +75,8 @@ class Session:
         seed: of the order.
         jobs: testees side by side.
         rounds: how often everything is asked.
+        outcomes: by id, so far.
+        interrupted: whether it ended by Ctrl-C.
     """
 
     command: Sequence[str]
@@ -87,11 +88,12 @@ class Session:
     jobs: int = 1
     rounds: int = 1
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    interrupted: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: bool = False
 
     def run(self, vectors: Iterable[Vector]) -> dict[str, Outcome]:
-        """Ask everything; return outcomes by id."""
+        """Ask everything, or until Ctrl-C; return outcomes by id."""
         order, shuffle = [*vectors], random.Random(self.seed).shuffle
         todo: SimpleQueue[Vector] = SimpleQueue()
         for _ in range(self.rounds):
@@ -104,6 +106,8 @@ class Session:
                 workers = [pool.submit(self._work, todo, progress) for _ in range(self.jobs)]
                 for worker in as_completed(workers):
                     worker.result()
+            except KeyboardInterrupt:
+                self.interrupted = True
             finally:  # after Ctrl-C, or a fault of one, each ends its question and its testee
                 self._stopped = True
         return self.outcomes
@@ -122,7 +126,8 @@ class Session:
 
     def _about(self, vector: Vector, testee: Exec | Serve, folder: Path) -> None:
         """Ask all about one vector."""
-        seconds = self.limits.seconds * (LARGE_TIMES if vector.sidecar["size"] > LARGE_FILE else 1)
+        large = vector.is_large or self.bases.get(vector.base, vector).is_large
+        seconds = self.limits.seconds * (LARGE_TIMES if large else 1)
         found = [(one, 0.0) for one in [unasked(vector, self.claims)] if one]
         for question in questions(vector, self.claims, folder):
             if self._stopped:

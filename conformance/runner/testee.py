@@ -97,10 +97,10 @@ class Process:
         self.buffer = bytearray()
         self.stderr, self.peak = "", 0
         self._ended = False
+        kib = str(limits.memory >> 10 or "unlimited")
         try:
             self._process = subprocess.Popen(  # noqa: S603 - running it is what a runner is for
-                ["/bin/sh", "-c", LIMITED, "run.py", str(limits.memory >> 10 or "unlimited"),
-                 *command],
+                ["/bin/sh", "-c", LIMITED, "run.py", kib, *command],
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from .words import meant
 
 PROFILES = ("R0", "R1", "R2", "R3")
 _CORRUPT = (
@@ -29,6 +31,8 @@ SYNC = b"\x89SEC"
 CODEC_AT = 60
 """In a directory's section, of its leaf's codec: 32 + 16 + 8 + 4 (SPEC 5.2, 8.1, 9.1)."""
 ZSTD = b"\x01"
+LARGE = 1 << 20
+"""Bytes of a file."""
 
 
 class KitError(Exception):
@@ -60,6 +64,16 @@ class Vector:
     def covered_by(self, profile: str, features: Iterable[str]) -> bool:
         """Return whether a reader with these claims decodes all of it, or sees its fault."""
         return covers(self.sidecar, profile, features)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it takes long: a large file, or an image that is told by its digest alone."""
+        return self.sidecar["size"] > LARGE or "sha256:" in json.dumps(self.sidecar.get("model"))
+
+    @property
+    def base(self) -> str:
+        """The id of the valid file that it was made from, itself if there is none."""
+        return str(self.sidecar.get("derived", {}).get("base", self.id))
 
     @property
     def has_zstd_directory(self) -> bool:
@@ -103,6 +117,24 @@ def _compare(manifest: Path, found: Iterable[Vector]) -> None:
         sidecar = hashlib.sha256(vector.file.with_suffix(".json").read_bytes()).hexdigest()
         if listed[id]["sha256"] != vector.sidecar["sha256"] or listed[id]["sidecar"] != sidecar:
             raise KitError(f"{id} is not what {manifest.name} lists")
+
+
+def chosen(globs: Sequence[str], vectors: Sequence[Vector]) -> list[Vector]:
+    """Return the vectors that fit a pattern; KitError if there are none."""
+    globs = [glob.removesuffix(".nnpk").removesuffix(".json") for glob in globs]
+    found = [one for one in vectors if not globs or any(matches(glob, one.id) for glob in globs)]
+    if found:
+        return found
+    areas = {one.area for one in vectors}
+    folders = {area.rpartition("/")[0] for area in areas}
+    patterns = [*(f"{area}/*" for area in areas), *(f"{folder}/**" for folder in folders)]
+    known = [*patterns, *(one.id for one in vectors)]
+    raise KitError("\n".join(f"no vector is called {glob}{_meant(glob, known)}" for glob in globs))
+
+
+def _meant(glob: str, known: Sequence[str]) -> str:
+    inside = [one for one in known if one.rstrip("*") == f"{glob.rstrip('/')}/"]
+    return meant(glob, inside or known)
 
 
 @cache

@@ -224,7 +224,7 @@ def _rejected(vector: Vector, error: str, answer: dict[str, Any], name: str | No
 
 def _base_of(vector: Vector, bases: Bases) -> list[dict[str, Any]]:
     """Return the tensors of the valid file that an invalid one was made from."""
-    base = bases.get(vector.sidecar.get("derived", {}).get("base"))
+    base = bases.get(vector.base)
     return base.sidecar["model"]["tensors"] if base and "model" in base.sidecar else []
 
 

@@ -34,7 +34,7 @@ def decode(question):
 
 
 ANSWERS = {"decode": decode, "hello": lambda _: hello(), "bye": lambda _: {"ok": True}}
-"""Later "slice" and "encode"; decode's `access`, `limits`, `expect` by the features you claim."""
+"""Later "slice" and "encode"; decode's `access` and `limits` by features, `expect` in R3."""
 
 
 def answer(question):
