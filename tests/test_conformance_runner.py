@@ -18,10 +18,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from conformance.runner import known, matrix, results, session, vectors
+from conformance.runner import results, session, vectors
 from conformance.runner.main import main
 from conformance.runner.testee import MOST_LEVELS, MOST_VALUES, parse
-from conformance.runner.verdict import Verdict
 from tests.test_spec import EXAMPLES, example
 
 ROOT = Path(__file__).parent.parent
@@ -172,6 +171,9 @@ STUBS = {
     "releases-oddly": every(REFUSED, "protocol"),
     "encodes-otherwise": {"encode/spec/empty": "fail-bytes"},
     "writes-folder": {"encode/spec/empty": "protocol"},
+    "writes-link": {"encode/spec/empty": "protocol"},
+    "short-strings": every(TENSORS, "fail-value"),
+    "talks": every(ALL, "protocol"),
     "odd-words": every(DECODED, "fail-verdict") | every(REFUSED, "fail-class"),
     "odd-names": every(TENSORS, "fail-value"),
     "long-dimension": every(TENSORS, "fail-value"),
@@ -318,7 +320,7 @@ HELLOS = {
     "hello-version": "name, version and language are strings",
     "hello-nobody": "`implementation` needs a name",
     "hello-features": "no feature is called ['sequential']",
-    "hello-slices": "no feature is called 'slices'",
+    "hello-slices": "no feature is called 'slices'; did you mean slice?",
     "hello-profile": "the profile is one of R0, R1, R2, R3",
     "no-such-mode": "KeyError",
 }
@@ -330,6 +332,73 @@ def test_a_testee_that_does_not_say_hello(kit, mode):
     assert done.returncode == 2
     assert "hello" in done.stderr
     assert HELLOS[mode] in done.stderr
+
+
+UNHEARD = {
+    "no script": ([sys.executable, "nofile.py"], "nofile.py: no file here; the testee runs in an"),
+    "no command": (["./my-testee"], "run.py: ./my-testee: not found\n"),
+    "no program": ([ROOT / "SPEC.md"], "SPEC.md: not executable (chmod +x)\n"),
+    "words first": (["sh", "-c", "echo opening /x; exec cat"], "`opening /x` (standard output is"),
+    "no memory": (["sh", "-c", "echo no heap space; exit 1"], "memory, try --memory 0\n"),
+}
+
+
+@pytest.mark.parametrize("why", UNHEARD)
+def test_what_to_do_about_a_testee_that_is_not_heard(kit, why):
+    testee, words = UNHEARD[why]
+    done = run(kit, testee=testee)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert ("--memory 0" in done.stderr) == (why == "no memory")
+
+
+def test_an_answer_that_is_not_flushed(kit, monkeypatch):
+    monkeypatch.setattr("conformance.runner.testee.HELLO_SECONDS", 0.3)
+    monkeypatch.setattr("conformance.runner.session.HELLO_SECONDS", 0.3)
+    done = run(kit, "--serve", testee=["sleep", "9"])
+    assert done.returncode == 2
+    assert "crash" in done.stderr  # sleep does not know what `serve` is
+    done = run(kit, "--serve", testee=["sh", "-c", "sleep 9"])
+    assert "no answer within 0.3 s (does it flush after each line?)" in done.stderr
+
+
+def test_what_is_printed_beside_answers_is_shown(kit, tmp_path):
+    _, _, found = told(kit, tmp_path, "talks", "--only", "valid/spec/empty")
+    assert found.failures[0]["got"].startswith("no JSON: `opening empty.nnpk` (standard output is")
+
+
+MEANT = {
+    "valid/spec": "valid/spec/*",
+    "valid/spec/emtpy": "valid/spec/empty",
+    "invalid/": "invalid/**",
+    "encode/spce/*": "encode/spec/*",
+}
+
+
+@pytest.mark.parametrize("glob", MEANT)
+def test_a_pattern_that_fits_nothing(kit, glob):
+    done = run(kit, "--only", glob, mode=["right"])
+    said = f"run.py: no vector is called {glob}; did you mean {MEANT[glob]}?\n"
+    assert (done.returncode, done.stderr) == (2, said)
+    for ending in (".nnpk", ".json"):
+        assert run(kit, "--only", f"valid/spec/empty{ending}", mode=["right"]).returncode == 0
+
+
+@pytest.mark.parametrize("given", [["./testee"], ["--seed", "1"], ["--seed", "1", "--", *STUB][:3]])
+def test_a_command_comes_behind_dashes(capsys, given):
+    with pytest.raises(SystemExit):
+        main([*map(str, given)])
+    assert "the testee's command comes last, behind --" in capsys.readouterr().err
+
+
+def test_what_is_large_has_more_time(kit):
+    data, _, said = VECTORS["valid/spec/float32"]
+    big = json.loads(json.dumps(said)) | {"id": "x", "size": len(data)}
+    small = vectors.Vector(kit / "x.nnpk", big)
+    assert not small.is_large
+    big["model"]["tensors"][0]["image"] = "sha256:00"
+    assert small.is_large
+    assert vectors.Vector(kit / "x.nnpk", {"size": vectors.LARGE + 1}).is_large
 
 
 def test_an_odd_name_spoils_no_report(tmp_path, kit):
@@ -363,215 +432,28 @@ def test_a_run_that_is_interrupted_leaves_nothing(kit, tmp_path, when, way):
         while not [*tmp_path.glob(sign)] and time.monotonic() < until:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
-    assert (process.returncode, said) == (130, "\nrun.py: interrupted\n")
+        told, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    if when == "in a run":
+        assert re.search(r"^interrupted after \d+ of 12 vectors; seed \d+$", told, re.MULTILINE)
+        assert (said, told[-3:]) == ("", " s\n")
+    else:
+        assert said == "\nrun.py: interrupted\n"
     assert [*tmp_path.iterdir()] == []
 
 
 def test_a_single_vector_can_be_asked_again(kit, tmp_path):
     given = ("--timeout", "9", "--only", "valid/**", "--only=x")
     done = run(kit, *given, mode=["wrong-bits"], report=tmp_path)
+    assert f"{tmp_path}/summary.md has all that fail" in done.stdout
     again = re.search(r"one again: (.*)", done.stdout)[1]
     start, _, stub = again.partition(" -- ")
     kept = f"--vectors {kit} --seed 7 --timeout 9 --only ID"
     assert start == f"python conformance/run.py {kept}"
     assert stub.endswith("stub.py wrong-bits")
-    assert "valid/spec/float32: fail-value (decode random)" in done.stdout
+    assert "\n2 vectors: fail-value (decode random)\n" in done.stdout
+    assert "    valid/spec/float32 (R-HDR-001): A test.\n" in done.stdout
     assert "0100803f000020c00100a07f" in done.stdout
-    assert run(kit, "--only", "valid/none", mode=["right"]).returncode == 2
-
-
-# Known failures
-
-
-def listed(tmp_path, text):
-    path = tmp_path / "known.txt"
-    path.write_text(text)
-    return path
-
-
-RULES = {
-    "unlisted": ("", 1, "fail-value"),
-    "listed": ("valid/spec/float32  # fail-value: bits  # here\n", 0, "known-fail"),
-    "by pattern": ("# a comment\nvalid/spec/f*  # fail-value: bits\n", 0, "known-fail"),
-    "as another status": ("valid/spec/float32  # fail-class: bits\n", 1, "fail-value"),
-    "another vector": ("valid/spec/empty  # fail-value: bits\n", 1, "fail-value"),
-    "nothing": (
-        "valid/spec/float32  # fail-value: bits\nvalid/x/*  # fail-value: y\n",
-        1,
-        "known-fail",
-    ),
-    "a crash": ("valid/spec/float32  # crash: bits\n", 2, None),
-    "no status": ("valid/spec/float32\n", 2, None),
-    "too much": ("**  # fail-value: bits\n", 2, None),
-    "twice": ("valid/spec/float32  # fail-value: a\nvalid/spec/f*  # fail-value: b\n", 2, None),
-}
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_a_list_of_known_failures(kit, tmp_path, rule):
-    text, status, found = RULES[rule]
-    options = (
-        "--known-failures",
-        listed(tmp_path, text),
-        "--only",
-        "valid/spec/float32",
-        "--only",
-        "valid/spec/empty",
-    )
-    done = run(kit, *options, mode=["wrong-bits"], report=tmp_path)
-    assert done.returncode == status, done.stdout + done.stderr
-    if found:
-        lines = {one["id"]: one for one in results.read(tmp_path / "results.ndjson").vectors}
-        assert lines["valid/spec/float32"]["status"] == found
-        if rule == "another vector":
-            assert lines["valid/spec/empty"]["status"] == "unexpected-pass"
-            assert lines["valid/spec/empty"]["was"] == "pass"
-
-
-def test_a_declined_vector_is_no_known_failure(kit, tmp_path):
-    path = listed(tmp_path, "valid/spec/huffman  # fail-value: bits\n")
-    assert (
-        told(kit, tmp_path, "minimal", "--known-failures", path)[1]["valid/spec/huffman"]
-        == "unexpected-pass"
-    )
-
-
-def test_a_pattern_matches_few(tmp_path):
-    ids = [f"valid/spec/v{i}" for i in range(21)]
-    text = "valid/spec/*  # fail-value: all\n"
-    known.KnownFailures(listed(tmp_path, text), ids[:20])
-    with pytest.raises(vectors.KitError, match="matches 21"):
-        known.KnownFailures(listed(tmp_path, text), ids)
-
-
-def test_a_list_can_be_rewritten(kit, tmp_path):
-    text = (
-        "# Not yet right:\n"
-        "valid/spec/float32  # fail-value: bits  # tracked\n"
-        "valid/spec/empty  # fail-value: passes by now\n"
-        "valid/spec/hu*  # fail-class: another status by now\n"
-        "valid/none/*  # fail-value: nothing\n"
-        "\n# The end.\n"
-    )
-    path = listed(tmp_path, text)
-    assert (
-        run(
-            kit, "--known-failures", path, "--fix", "--only", "valid/**", mode=["wrong-bits"]
-        ).returncode
-        == 2
-    )
-    assert path.read_text() == text
-    done = run(kit, "--fix", mode=["hang"])  # nothing is asked
-    assert (done.returncode, done.stderr) == (
-        2,
-        "run.py: --fix needs a list: pass --known-failures FILE\n",
-    )
-    assert run(kit, "--known-failures", path, "--fix", mode=["wrong-bits"]).returncode == 0
-    lines = path.read_text().splitlines()
-    assert lines[:-2] == [
-        "# Not yet right:",
-        "valid/spec/float32  # fail-value: bits  # tracked",
-        "valid/spec/huffman  # fail-value: another status by now",
-        "",
-        "# The end.",
-    ]
-    for line, key in zip(lines[-2:], ("valid/codec/float32", "valid/spec/digests"), strict=True):
-        assert re.fullmatch(rf"{key}  # fail-value: .*  # not tracked yet", line)
-    assert run(kit, "--known-failures", path, mode=["wrong-bits"]).returncode == 0
-
-
-def test_what_cannot_be_listed_is_not_written(kit, tmp_path):
-    path = listed(tmp_path, "")
-    assert run(kit, "--known-failures", path, "--fix", mode=["crash"]).returncode == 1
-    assert path.read_text() == ""
-
-
-# Reports
-
-
-@pytest.fixture(scope="module")
-def report(kit, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    run(kit, mode=["accept-all"], report=folder)
-    return folder
-
-
-def test_reports(kit, report):
-    counts = results.read(report / "results.ndjson").counts
-    assert counts == {"fail-verdict": len(REFUSED), "pass": len(DECODED)}
-    suite = ET.parse(report / "junit.xml").getroot()  # noqa: S314 - our own
-    assert (int(suite.get("tests")), int(suite.get("failures"))) == (len(VECTORS), len(REFUSED))
-    assert len(suite.findall("testcase/failure")) == len(REFUSED)
-    assert f"| all | {len(REFUSED)} | {len(DECODED)} |" in (report / "summary.md").read_text()
-    page = (report / "matrix.html").read_text()
-    data = json.loads(re.search(r"^const data = (.*)$", page, re.MULTILINE)[1])
-    assert [row["id"] for row in data["rows"]] == sorted(VECTORS)
-    bit = next(row for row in data["rows"] if row["id"] == "invalid/spec/bit")
-    assert bit["changed"] == [[0x80, 0x81]]
-    assert bit["cells"][0]["status"] == "fail-verdict"
-
-
-@pytest.mark.parametrize(
-    ("mode", "colour"),
-    [("right", "brightgreen"), ("wrong-bits", "red"), ("minimal", "brightgreen")],
-)
-def test_a_badge(kit, tmp_path, mode, colour):
-    told(kit, tmp_path, mode)
-    badge = json.loads((tmp_path / "badge.json").read_text())
-    assert badge["color"] == colour
-    assert re.fullmatch(r"\d+/\d+", badge["message"])
-
-
-def test_a_badge_is_green_only_without_known_failures(kit, tmp_path):
-    path = listed(tmp_path, "".join(f"{key}  # fail-value: bits\n" for key in TENSORS))
-    assert told(kit, tmp_path, "wrong-bits", "--known-failures", path)[0] == 0
-    assert json.loads((tmp_path / "badge.json").read_text())["color"] == "yellow"
-    told(kit, tmp_path, "right", "--only", "valid/**")
-    assert json.loads((tmp_path / "badge.json").read_text())["color"] == "lightgrey"
-
-
-def test_runs_side_by_side(kit, report, tmp_path):
-    out = tmp_path / "m.html"
-    one = str(report / "results.ndjson")
-    assert python(KIT / "matrix.py", one, one, "--vectors", kit, "--out", out).returncode == 0
-    data = json.loads(re.search(r"^const data = (.*)$", out.read_text(), re.MULTILINE)[1])
-    assert len(data["columns"]) == 2
-    assert all(len(row["cells"]) == 2 for row in data["rows"])
-
-
-DAMAGE = {
-    "no footer": lambda lines: lines[:-1],
-    "no header": lambda lines: lines[1:],
-    "a line less": lambda lines: [*lines[:2], *lines[3:]],
-    "a line twice": lambda lines: [*lines[:2], *lines[1:]],
-    "another status": lambda lines: (
-        "\n".join(lines).replace('"fail-verdict"', '"pass"', 1).splitlines()
-    ),
-    "no status": lambda lines: [line.replace('"fail-verdict"', '"fine"') for line in lines],
-    "half a line": lambda lines: [*lines[:-1], lines[-1][:20]],
-    "nothing": lambda lines: [],
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_report_is_refused(report, tmp_path, damage):
-    lines = (report / "results.ndjson").read_text().splitlines()
-    path = tmp_path / "results.ndjson"
-    path.write_text("\n".join(DAMAGE[damage](lines)))
-    with pytest.raises(vectors.KitError):
-        results.read(path)
-    done = python(KIT / "matrix.py", path, "--out", tmp_path / "m.html")
-    assert done.returncode == 2
-    assert not (tmp_path / "m.html").exists()
-
-
-def test_changed_bytes():
-    assert matrix.changed(b"abcd", b"abcd") == []
-    assert matrix.changed(b"abcdef", b"aXcdYZ") == [[1, 2], [4, 6]]
-    assert matrix.changed(b"abcd", b"abXXcd") == [[2, 4]]
-    assert matrix.changed(b"aaaa", b"aaa") == [[3, 3]]
-    assert matrix.changed(b"", b"ab") == [[0, 2]]
 
 
 # The kit itself
@@ -596,14 +478,6 @@ def test_patterns_of_ids():
     assert not vectors.matches("valid/*", "valid/x/ab")
     assert vectors.matches("valid/**", "valid/x/ab")
     assert not vectors.matches("valid/x.ab", "valid/x/ab")
-
-
-def test_a_list_tells_what_else_it_expected(tmp_path):
-    found = Verdict("fail-class", "decode random", "bad-value", "bad-index")
-    path = listed(tmp_path, "valid/x/y  # fail-verdict: accepts it\n")
-    told = known.KnownFailures(path, ["valid/x/y", "valid/x/z"])
-    assert told.apply("valid/x/z", found) is found
-    assert told.apply("valid/x/y", found).expected == "bad-value (listed as fail-verdict)"
 
 
 # The package and the template

@@ -134,7 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found, interrupted = run(options, every)
         if options.report:
             report.write_all(found, options.report, every)
-        sys.stdout.write(report.terminal(found, every, _again(arguments), options.report))
+        said = report.terminal(found, every, _again(arguments), options.report)
+        sys.stdout.write(f"\n{said}")
     except KeyboardInterrupt:
         sys.stderr.write("\nrun.py: interrupted\n")
         return 130

@@ -73,7 +73,8 @@ def terminal(results: Results, vectors: Iterable[Vector], again: str, folder: Pa
     for way in ways[:WAYS]:
         lines += ["", *_way(way, known)]
     if len(ways) > WAYS:
-        lines += ["", f"and {sum(map(len, ways[WAYS:]))} that fail in {len(ways) - WAYS} other ways"]
+        more = sum(map(len, ways[WAYS:]))
+        lines += ["", f"and {more} that fail in {len(ways) - WAYS} other ways"]
     stale = results.footer["stale"]
     lines += [""] * bool(stale)
     lines += [f"in the list of known failures, {one} matches nothing" for one in stale]

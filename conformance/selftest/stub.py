@@ -181,6 +181,20 @@ def write_folder(question: Json, said: Json) -> Json:
     return said
 
 
+def write_link(question: Json, said: Json) -> Json:
+    """Link to the file that is to be written."""
+    if question["op"] == "encode":
+        out = Path(question["out"])
+        out.symlink_to(out.rename(out.with_name("elsewhere")))
+    return said
+
+
+def talk(question: Json, said: Json) -> Json:
+    """Tell people what it does where answers are read."""
+    sys.stdout.write(f"opening {Path(question.get('path', '')).name}\n")
+    return said
+
+
 def cut(question: Json, said: Json) -> Json:
     """Say half an answer, and nothing more."""
     text = json.dumps({**said, "seq": question.get("seq")})
@@ -244,6 +258,11 @@ MODES: dict[str, Callable[[Json], Json]] = {
     ),
     "odd-names": about_files(each_tensor(lambda _: {"name": ODD})),
     "long-dimension": about_files(each_tensor(lambda _: {"shape": ["9" * 5000]})),
+    "short-strings": about_files(
+        each_tensor(lambda tensor: {"shape": [str(size) for size in tensor["shape"]]})
+    ),
+    "writes-link": about_files(write_link),
+    "talks": about_files(talk),
     "writes-folder": about_files(write_folder),
     "crash": about_files(crash),
     "panic": about_files(panic),
