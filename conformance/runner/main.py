@@ -90,7 +90,7 @@ def run(options: argparse.Namespace, every: Sequence[Vector]) -> tuple[results.R
     outcomes = session.run(asked)
     if session.interrupted:
         sys.stdout.write(
-            f"interrupted after {len(outcomes)} of {len(asked)} vectors; seed {seed}\n"
+            f"\ninterrupted after {len(outcomes)} of {len(asked)} vectors; seed {seed}\n"
         )
     elif options.fix:
         listed.fix({id: one.verdict for id, one in outcomes.items()})
