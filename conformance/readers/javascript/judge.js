@@ -41,7 +41,7 @@ function nodeDifference(path, got, wanted) {
   }
   if (!sameImage(got.image, wanted.image)) return `${path}: image`;
   const [names, parts] = [Object.keys(got.parts ?? {}), wanted.parts ?? {}];
-  if (!same(names, Object.keys(parts))) return `${path}: parts`;
+  if (!same(names.sort(), Object.keys(parts).sort())) return `${path}: parts`;
   for (const name of names) {
     const found = nodeDifference(`${path}/${name}`, got.parts[name], parts[name]);
     if (found) return found;
@@ -69,8 +69,8 @@ export function difference(got, wanted) {
   }
   for (const key of ["aliases", "metadata", "graphs", "root"])
     if (!same(got[key], wanted[key])) return key;
-  const blobs = Object.keys(wanted.blobs);
-  if (!same(Object.keys(got.blobs), blobs)) return "blobs";
+  const blobs = Object.keys(wanted.blobs).sort();
+  if (!same(Object.keys(got.blobs).sort(), blobs)) return "blobs";
   return blobs.every((name) => sameImage(got.blobs[name], wanted.blobs[name]))
     ? null
     : "contents of a blob";
