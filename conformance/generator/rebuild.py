@@ -14,6 +14,7 @@ from conformance.generator.assemble import (
     DIGESTS,
     DIRECTORY,
     HEADER,
+    TENSOR,
     Section,
     assemble,
     byte_leaf,
@@ -174,7 +175,7 @@ def build(file: Parsed, repair: Sequence[str] = ()) -> bytes:
     """
     sections = file.sections
     if "planes" in repair:
-        sections = [repaired(s) if s.payload and s.body else s for s in sections]
+        sections = [repaired(s) if s.payload or s.type == TENSOR else s for s in sections]
     if "digests" in repair:
         sections = digested(sections, file.header)
     whole = assemble(
