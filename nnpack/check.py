@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Container, Generator, Iterator, Mapping
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from nnpack.sections import (
     check_names,
     check_zeros,
     digest_faults,
+    digests_of,
     is_one_block,
     open_tree,
     parse_json,
@@ -31,7 +31,7 @@ from nnpack.sections import (
     read_bytes,
     stored_pieces,
 )
-from nnpack.source import CHUNK, Source
+from nnpack.source import Source
 from nnpack.stream import Stream, check_crc
 from nnpack.tree import NodeHead, leaves
 from nnpack.wire import U32, up8, up_align
@@ -187,7 +187,8 @@ class Checker:
             check_names(section, names, names if self.tensors is None else self.tensors)
         elif section.type == container.DIGESTS:
             check_digests(section, leaf)
-            yield from digest_faults(section, read_bytes(section, leaf), self._digests(section))
+            found = digests_of(self.source, section.offset)
+            yield from digest_faults(section, read_bytes(section, leaf), found)
         else:
             self._check_cost(section, root, leaf)
             yield from self._cells(section, leaf)
@@ -231,12 +232,6 @@ class Checker:
                 start += stream.stored_between(low, high)
             self._advance(start, section)
         return sound
-
-    def _digests(self, section: Section) -> Iterator[bytes]:
-        """Yield the SHA-256 of each MiB before the section."""
-        for start in range(0, section.offset, CHUNK):
-            size = min(CHUNK, section.offset - start)
-            yield hashlib.sha256(self.source.read(start, size)).digest()
 
 
 def _is_plain(node: Node) -> bool:

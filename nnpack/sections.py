@@ -14,7 +14,7 @@ from nnpack.errors import NnpackError, error, located
 from nnpack.limits import Limits
 from nnpack.nodes.dense import Dense
 from nnpack.plugins import Plugins, split_plugins
-from nnpack.source import CHUNK, Source, compute_root
+from nnpack.source import CHUNK, Source, compute_root, sha256
 from nnpack.stream import CELLS, RAW, check_crc
 from nnpack.tree import NodeHead, lay_out, parse_tree
 from nnpack.wire import U32, up8
@@ -215,6 +215,19 @@ def digest_faults(
                 offset=start,
                 section=section.label,
             )
+
+
+def digests_of(source: Source, stop: int) -> Iterator[bytes]:
+    """Yield the SHA-256 of each MiB before an offset."""
+    for start in range(0, stop, CHUNK):
+        yield sha256(source.read(start, min(CHUNK, stop - start)))
+
+
+def check_pieces(section: Section, source: Source) -> None:
+    """Compare all that stands before a digests section with it."""
+    rows = read_bytes(section, digests_leaf(section, source))
+    for bad in digest_faults(section, rows, digests_of(source, section.offset)):
+        raise bad
 
 
 def read_root(section: Section, source: Source) -> tuple[bytes, bytes]:

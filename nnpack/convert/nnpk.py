@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from typing import IO, Any
 
 from nnpack import container, graph, reader
 from nnpack.bindings import FIRST_PRIVATE, Bindings
@@ -14,8 +13,8 @@ from nnpack.convert.target import Target
 from nnpack.duplicates import deduplicates
 from nnpack.errors import error
 from nnpack.metadata import is_key
-from nnpack.reader import Path, Reader
-from nnpack.sections import check_cost, check_stored
+from nnpack.reader import Reader
+from nnpack.sections import check_cost, check_pieces, check_stored
 from nnpack.sequential import Item, Stream
 from nnpack.tensor import Tensor
 from nnpack.writer import Writer
@@ -28,20 +27,12 @@ def read(origin: Origin, options: Options, summary: Summary) -> Iterator[Model]:
         with closing(_in_order(origin, options, summary)) as arriving:
             yield Model(_usable(arriving, options, summary), None, lasting=False)
         return
-    with _open(origin, options) as file:
+    with reader.open(origin, limits=options.limits, threads=options.threads) as file:
         wanted = (tensor for tensor in file.values() if options.want(tensor.name))
         sizes = {tensor.section.offset: tensor.nbytes for tensor in wanted}
         items = _items(file, options, summary)
         total = sum(sizes.values())
         yield Model(_usable(items, options, summary), total, lasting=True, bindings=file.bindings)
-
-
-def _open(origin: Path | IO[bytes], options: Options) -> Reader:
-    """Open a file; one with digests is held to them, since the target has others or none."""
-    how: dict[str, Any] = {"limits": options.limits, "threads": options.threads}
-    with reader.open(origin, **how) as file:
-        root = file.root
-    return reader.open(origin, expect=root, **how)
 
 
 def _items(file: Reader, options: Options, summary: Summary) -> Iterator[Item]:
@@ -68,6 +59,8 @@ def _items(file: Reader, options: Options, summary: Summary) -> Iterator[Item]:
             case container.METADATA:
                 yield Item("metadata", "", file.metadata)
             case container.DIGESTS:
+                # The target has others or none, which would hide what these tell.
+                check_pieces(section, file.source)
                 _drop_digests(options, summary)
             case kind if kind not in container.TYPE_NAMES:
                 summary.lose("ancillary section of unknown type", name)
