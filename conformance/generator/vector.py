@@ -134,9 +134,17 @@ def valid(
     features = sorted({feature for content in contents for feature in content.features})
     said = _sidecar(f"{area}/{id}", data, "accept", why, requirements, needed, features, flags)
     said["model"] = model
-    if slices:
-        said["slices"] = [*slices]
+    boxes = [*slices, *(_refused(one) for one in model["tensors"] if one["image"] is None)]
+    if boxes:
+        said["slices"] = boxes
     return Vector(said["id"], data, said)
+
+
+def _refused(tensor: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the first element of a tensor that no reader decodes, as a slice (R-RDR-002)."""
+    start = [0 for _ in tensor["shape"]]
+    return {"tensor": tensor["name"], "start": start, "stop": [1 for _ in start],
+            "error": "unsupported"}  # fmt: skip
 
 
 def invalid(
@@ -152,11 +160,13 @@ def invalid(
     profile: str | None = None,
     features: Sequence[str] | None = None,
     also: Sequence[str] = (),
+    sequential: str | None = None,
 ) -> Vector:
     """Return a file that breaks one rule.
 
     `profile` is the least that sees the fault, by default the one that decodes all of the base;
-    `also` are the classes of rules that cannot be broken apart from it.
+    `also` are the classes of rules that cannot be broken apart from it; `sequential` is the class
+    of a sequential reader, where SPEC.md names one.
     """
     data = apply(base.data, operations, repair)
     needed = profile or base.sidecar["profile"]
@@ -165,6 +175,8 @@ def invalid(
     said |= {"error": error, "disposition": CLASSES[error]}
     if also:
         said["also"] = [*also]
+    if sequential:
+        said["sequential"] = sequential
     said["derived"] = {"base": base.id, "operations": [*operations], "repair": [*repair]}
     if data == base.data:
         raise ValueError(f"{id} changes nothing")

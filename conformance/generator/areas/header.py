@@ -126,11 +126,12 @@ def _ends() -> Iterator[Vector]:
     ):
         yield invalid(f"trailer/{slug}", why, ["R-TRL-007", "R-RDR-018"], "truncated", FLOAT32,
                       [o.file(None, b"", new)], flags=["hidden-bytes"], profile="R0",
-                      also=["trailing-data"])  # fmt: skip
+                      also=["trailing-data"], sequential="trailing-data")  # fmt: skip
     yield invalid("trailer/two-files", "A second file follows the first.",
                   ["R-TRL-002", "R-TRL-007"], "bad-layout", FLOAT32,
                   [o.file(None, b"", EMPTY.data)], flags=["hidden-bytes", "ambiguity"],
-                  profile="R0", also=["trailing-data"])  # fmt: skip
+                  profile="R0", also=["trailing-data"],
+                  sequential="trailing-data")  # fmt: skip
 
 
 def _trailers() -> Iterator[Vector]:
