@@ -157,9 +157,7 @@ def faults(trace: Trace) -> list[str]:
     found += [
         f"{one} is not in SPEC.md: {trace.vectors.get(one, ['no vector'])[0]}"
         for one in sorted(
-            {*trace.vectors, *trace.untested, *trace.lock}
-            - known.keys()
-            - trace.sections.keys()
+            {*trace.vectors, *trace.untested, *trace.lock} - known.keys() - trace.sections.keys()
         )
     ]
     found += [f"{one}: a reason of no words" for one, why in trace.untested.items() if not why]
