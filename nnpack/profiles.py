@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from nnpack.abc import AnyCodec, Transform
+from nnpack.abc import AnyCodec, Codec, Transform
 from nnpack.codecs.huffman import code_lengths
 from nnpack.codecs.lz4 import Lz4
 from nnpack.codecs.rans import Rans
@@ -49,8 +49,8 @@ RARE: Final = 16
 """A plane that takes less than one in so many of its bytes is left to zstd's matches."""
 PAYS_RANS: Final = 0.996
 """rans is several times slower than Huffman codes."""
-FEW_CELLS: Final = 256
-"""Cells below which exponents are not looked at alone."""
+FEW_CELLS: Final = 1 << 12
+"""Floats below which a trial, and putting halves of cells together, take longer than coding."""
 UNEVEN: Final = 1.25
 """Times as many equal pairs of symbols as chance makes, above which they are not noise."""
 SMALL_LEAF: Final = 64
@@ -110,8 +110,10 @@ def choose(profile: str, leaf: Dense, *, text: bool = False) -> Plan:
 
 def estimate(profile: str, leaf: Dense) -> float:
     """Return the bytes that a leaf will take, about, as its profile stores it."""
-    cost = _choose(profile, leaf)[1]
-    return cost if cost is not None else _usual_cost(profile, leaf)
+    plan, cost = _choose(profile, leaf)
+    if cost is not None:
+        return cost
+    return _few_cost(plan, leaf) if leaf.size < FEW_CELLS else _usual_cost(profile, leaf)
 
 
 def _choose(profile: str, leaf: Dense) -> tuple[Plan, float | None]:
@@ -121,6 +123,8 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float | None]:
     if profile == "raw" or leaf.nbytes < SMALL_LEAF:
         return plain, float(leaf.nbytes)
     small = profile == "small"
+    if not small and dtype.name in USUAL and leaf.size < FEW_CELLS:
+        return _few(profile, leaf, plain), None
     sample = _sample(leaf, 1 << plain.log2, SMALL_SAMPLE_CELLS if small else SAMPLE_CELLS)
     usual = None if small else _usual(profile, sample, leaf, plain.log2)
     if usual is not None:
@@ -133,7 +137,7 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float | None]:
     scale = leaf.size / len(sample)
     best = plain
     cost = leaf.size * dtype.bits / 8
-    for transform in _candidates(profile, dtype, len(sample)):
+    for transform in _candidates(profile, dtype):
         tried = _tried(transform, sample, leaf, plain.log2)
         if tried is None:
             continue
@@ -152,6 +156,24 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float | None]:
     return best, cost
 
 
+def _few(profile: str, leaf: Dense, plain: Plan) -> Plan:
+    """Return the plan for a few floats: bytes apart, each plane coded if that is smaller."""
+    if profile == "fast":
+        return plain
+    codecs = (Zstd(WEIGHTS),) * leaf.cell.itemsize
+    return Plan(TRANSFORMS[BYTES], codecs, plain.log2)
+
+
+def _few_cost(plan: Plan, leaf: Dense) -> float:
+    """Return the bytes that a few cells take."""
+    planes = plan.transform.split(leaf.to_numpy().reshape(-1), leaf.cell)
+    coders = [codec for codec in plan.codecs if isinstance(codec, Codec)]
+    return sum(
+        min(len(coder.encode(plane.data)), len(plane))
+        for coder, plane in zip(coders, planes, strict=True)
+    )
+
+
 def _usual(profile: str, sample: Array, leaf: Dense, log2: int) -> Plan | None:
     """Return the plan for weights as training leaves them; None for others.
 
@@ -159,14 +181,14 @@ def _usual(profile: str, sample: Array, leaf: Dense, log2: int) -> Plan | None:
     exponents alone takes a fraction of the time of a trial.
     """
     cell, cells = leaf.cell, len(sample)
-    if cell.name not in USUAL or cells < FEW_CELLS:
+    if cell.name not in USUAL:
         return None
     hot = _hot(sample, cell)
     parameter: int | None = 0
     if cell.name in EXPONENTS:
         outside = _outside(hot)
         parameter = _room(outside, leaf, cells, log2) if outside * 512 <= cells else None
-    elif profile == "fast" or cells < SAMPLE_CELLS or _is_even(hot[:SAMPLE_CELLS], 256):
+    elif profile == "fast" or _is_even(hot[:SAMPLE_CELLS], 256):
         return None
     if parameter is None or not _is_noise(sample.view(cell.uint), cell.bits):
         return None
@@ -221,10 +243,8 @@ def _outside(exponents: Array) -> int:
 
 
 def _is_noise(bits: Array, width: int) -> bool:
-    """Return whether mantissas look as if they were drawn at random, where there are enough."""
+    """Return whether mantissas look as if they were drawn at random."""
     few = bits[:: max(1, len(bits) // SAMPLE_CELLS)]
-    if len(few) < SAMPLE_CELLS:
-        return True
     if not _is_even((few >> width - 16).astype(np.uint8) & 127, 128):
         return False
     return width == 16 or _is_even(few.astype(np.uint8), 256)
@@ -265,16 +285,14 @@ def _tried(
     return None if parameter is None else (parameter, others)
 
 
-def _candidates(profile: str, dtype: DType, cells: int) -> list[Transform]:
-    """Return the transforms that are worth a try, the fastest first; fewer for a few cells."""
+def _candidates(profile: str, dtype: DType) -> list[Transform]:
+    """Return the transforms that are worth a try, the fastest first."""
     if dtype.packed:
         keys: tuple[int, ...] = (CELLS,) if profile == "fast" else (CELLS, BYTES)
     elif profile == "small":
         keys = (FLOAT5, PAIR, BYTES, DELTA, FLOAT, CELLS)
     elif dtype.bits == 8:
         keys = (PAIR, CELLS)
-    elif cells < SAMPLE_CELLS and dtype.name in EXPONENTS:
-        keys = (PAIR, BYTES)
     else:
         keys = (PAIR, BYTES, DELTA, FLOAT, CELLS)
     return [TRANSFORMS[key] for key in keys if TRANSFORMS[key].accepts(dtype)]
