@@ -8,7 +8,6 @@ import numpy as np
 
 from nnpack.dtypes import Array
 from nnpack.errors import error
-from nnpack.scratch import Scratch
 
 TILE: Final = 64
 """Cells beyond the last multiple of these in a block are stored as they are."""
@@ -66,24 +65,19 @@ def without_room(control: Array, parameter: int) -> tuple[Array, int]:
     return np.concatenate([*parts, control[old + 4 * parameter :]]), needed
 
 
-def find(held: Array, bits: int, most: int, scratch: Scratch) -> Array | None:
-    """Return where a few of 64 n bytes have any of these bits set; None if more than `most` do.
+def find(held: Array, limit: int, most: int) -> Array | None:
+    """Return where a few of 64 n bytes are above a limit, ascending; None if more than `most` are.
 
-    Eight at a time, for most of the time none has.
+    64 at a time, as columns, of which most have none.
     """
-    eight = held.view("<u8")
-    spare = scratch.take("spare", held.nbytes).view("<u8")
-    np.bitwise_and(eight, bits * 0x0101010101010101, spare)
-    words: Array = (spare != 0).nonzero()[0]
-    if not len(words):
-        return words
-    if len(words) > most:
+    rows = held.reshape(TILE, -1)
+    columns: Array = (np.maximum.reduce(rows, axis=0) > limit).nonzero()[0]
+    if not len(columns):
+        return columns
+    if len(columns) > most:
         return None
-    rows, columns = (held.reshape(-1, 8)[words] & bits).nonzero()
-    if len(rows) > most:
-        return None
-    places: Array = words[rows] * 8 + columns
-    return places
+    down, across = (rows[:, columns] > limit).nonzero()
+    return None if len(down) > most else down * rows.shape[1] + columns[across]
 
 
 def without_long_gaps(places: Array) -> Array:

@@ -193,7 +193,7 @@ def _outside(z: Array, room: int, scratch: Scratch) -> Array | None:
     odd = scratch.take("float5 odd", len(z)).view(np.bool_)
     np.bitwise_and(z, _ABOVE, spare)
     np.not_equal(spare, 0, odd)
-    places = plane.find(odd.view(np.uint8), 1, room, scratch)
+    places = plane.find(odd.view(np.uint8), 0, room)
     if places is None:
         return None
     places = plane.without_long_gaps(places)

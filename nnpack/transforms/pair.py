@@ -83,7 +83,7 @@ class Pair(Transform):
             exponents = scratch.take("pair exponents", main)
             top = rest[:main].view("<u2")
             split_exponents(x.reshape(2, -1), exponents.view("<u2"), top, scratch)
-            hot = _split_nibbles(exponents, control, scratch)
+            hot = _split_nibbles(exponents, control)
         control = np.concatenate([control, tail]) if len(tail) else control
         return [control, hot.view(np.uint8), rest.view(np.uint8)]
 
@@ -164,12 +164,12 @@ def _join_signs(hot: Array, rest: Array, out: Array, scratch: Scratch) -> None:
     np.bitwise_xor(hot.view("<u8").reshape(8, -1), spare, out.view("<u8").reshape(8, -1))
 
 
-def _split_nibbles(exponents: Array, control: Array, scratch: Scratch) -> Array:
+def _split_nibbles(exponents: Array, control: Array) -> Array:
     """Return two exponents a byte, or the exponents if too many are far from the others."""
     half, room = len(exponents) // 2, plane.room(control)
     for base in _bases(exponents):
         np.subtract(exponents, base, exponents)
-        far = plane.find(exponents, 0xF0, room, scratch)
+        far = plane.find(exponents, 15, room)
         places = far if far is None else plane.without_long_gaps(far)
         if places is not None and len(places) <= room:
             plane.write(control, base, places, exponents[places] + np.uint8(base))
