@@ -24,7 +24,7 @@ from nnpack.wire import crc32, up8
 _T = TypeVar("_T")
 AHEAD: Final = 8 << 20
 """Bytes of cells that may be on the way to be encoded, besides the block that is next."""
-TOGETHER: Final = 8 << 20
+TOGETHER: Final = 4 << 20
 """Bytes of the cells of blocks that a codec with a table encodes together."""
 
 
