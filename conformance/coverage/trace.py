@@ -131,9 +131,9 @@ def load() -> Trace:
 
 def demanded(sidecar: Mapping[str, Any]) -> set[str]:
     """Return the error classes that a vector asks for."""
-    named = {sidecar.get("error"), sidecar.get("sequential")}
-    named |= {box.get("error") for box in sidecar.get("slices", ())}
-    return named - {None}
+    named = [sidecar.get("error"), sidecar.get("sequential")]
+    named += [box.get("error") for box in sidecar.get("slices", ())]
+    return {one for one in named if one is not None}
 
 
 def faults(trace: Trace) -> list[str]:
