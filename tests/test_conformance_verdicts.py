@@ -185,6 +185,45 @@ def test_roots_are_for_readers_that_have_digests(real):
             assert (found and found.status) == (None if profile == "R3" else "declined")
 
 
+# Classes that are said in one way of asking only
+
+
+def status_of(real, key, word, answer):
+    claims = Claims({"name": "any"}, "R3", frozenset({"sequential", "slice"}))
+    asked = [one for one in questions(real[key], claims, Path()) if word in one.label]
+    (found,) = {judge(one, answer, claims, real).status for one in asked}
+    return found
+
+
+def refused(name):
+    return {"ok": False, "error": {"class": name}}
+
+
+def test_a_sequential_reader_names_what_follows_the_trailer(real):
+    behind, cut = "invalid/trailer/byte-behind", "invalid/trailer/cut-last-byte"
+    for word, key, name, status in (
+        ("sequential", behind, "trailing-data", "pass"),
+        ("sequential", behind, "truncated", "fail-class"),
+        ("sequential", behind, "limit-exceeded", "fail-disposition"),
+        ("random", behind, "trailing-data", "pass"),
+        ("random", behind, "truncated", "pass"),
+        ("random", behind, "bad-layout", "fail-class"),
+        ("sequential", cut, "bad-layout", "pass"),
+        ("sequential", cut, "bad-luck", "fail-class"),
+        ("random", cut, "bad-layout", "fail-class"),
+    ):
+        assert status_of(real, key, word, refused(name)) == status, (word, key, name)
+    accepted = {"ok": True, "model": real["valid/directory/zstd"].sidecar["model"]}
+    assert status_of(real, behind, "sequential", accepted) == "fail-verdict"
+
+
+def test_a_slice_of_what_no_reader_decodes_is_unsupported(real):
+    for key in ("valid/node/unknown-kind", "valid/opaque/blocks", "valid/streams/private-codec"):
+        assert status_of(real, key, "slice", refused("unsupported")) == "pass"
+        assert status_of(real, key, "slice", refused("bad-node")) == "fail-disposition"
+        assert status_of(real, key, "slice", {"ok": True, "image": "00"}) == "fail-verdict"
+
+
 # Any answer
 
 
