@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import os
 import runpy
 import struct
 import sys
@@ -83,6 +84,8 @@ def refused(codec, stored, size):
 @pytest.mark.parametrize("name", CODERS)
 @pytest.mark.parametrize("plane", PLANES)
 def test_codec_keeps_every_plane(name, plane):
+    if (name, plane) == ("lzw", "largest") and not os.environ.get("NNPACK_RELEASE"):
+        pytest.skip("a loop over bytes takes two minutes: NNPACK_RELEASE=1 before a release")
     data = PLANES[plane]
     codec = coder(name, data)
     coded = codec.encode(memoryview(bytearray(data)))
