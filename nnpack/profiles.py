@@ -51,6 +51,8 @@ PAYS_RANS: Final = 0.996
 """rans is several times slower than Huffman codes."""
 FEW_CELLS: Final = 1 << 12
 """Floats below which a trial, and putting halves of cells together, take longer than coding."""
+FEWEST_CELLS: Final = 128
+"""Floats below which planes and their tables take what coding saves, about."""
 UNEVEN: Final = 1.25
 """Times as many equal pairs of symbols as chance makes, above which they are not noise."""
 SMALL_LEAF: Final = 64
@@ -158,7 +160,7 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float | None]:
 
 def _few(profile: str, leaf: Dense, plain: Plan) -> Plan:
     """Return the plan for a few floats: bytes apart, each plane coded if that is smaller."""
-    if profile == "fast":
+    if profile == "fast" or leaf.size < FEWEST_CELLS:
         return plain
     codecs = (Zstd(WEIGHTS),) * leaf.cell.itemsize
     return Plan(TRANSFORMS[BYTES], codecs, plain.log2)
@@ -326,8 +328,6 @@ def _smallest(plane: Array, many: bool) -> tuple[AnyCodec, float]:
 def _pick(profile: str, plane: Array) -> tuple[AnyCodec, float]:
     """Return the codec that a profile has for a plane, and the bytes that it makes of a sample."""
     size = plane.nbytes
-    if not size:
-        return Raw(), 0.0
     if profile == "fast":
         coded = len(Lz4().encode(plane.data))
         return (Lz4(), coded) if coded < PAYS_FAST * size else (Raw(), float(size))

@@ -1,10 +1,11 @@
 """Sizes that are promised: near the entropy of what is stored, and never much above raw."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 import nnpack
-from nnpack import testing
+from nnpack import profiles, testing
 from nnpack.codecs.huffman import Huffman
 from nnpack.codecs.rans import Rans
 from nnpack.describe import describe
@@ -145,6 +146,56 @@ class TestEntropy:
         in_rans = stored(testing.file_of({"w": weights}, planner=bytes_in_rans))
         table, lanes = 33 + 2 * 3, 4 * 32
         assert in_rans[""] <= 1.005 * (order0(cells) + table + lanes)
+
+
+class TestChoice:
+    """What a few pieces of a tensor tell, and that it is read as it was."""
+
+    def plan(self, profile, array):
+        file = testing.file_of({"w": array}, profile=profile)
+        with nnpack.open(file) as reader:
+            assert testing.same_bits(reader["w"].read(), array)
+        plan = choose(profile, Dense(array))
+        return len(file), plan.transform.name, [codec.name for codec in plan.codecs]
+
+    def test_signs_of_float8_weights_are_noise_or_not(self):
+        weights = np.random.default_rng(0).standard_normal(1 << 15) * 32
+        noise = weights.astype(ml_dtypes.float8_e4m3fn)
+        order = (np.abs(weights) * np.where(np.arange(1 << 15) % 2, 1, -1)).astype(noise.dtype)
+        size, *how = self.plan("balanced", noise)
+        assert how == ["pair", ["raw", "zstd", "zstd"]]
+        assert size < 0.87 * noise.nbytes
+        assert self.plan("balanced", order)[0] < size - 0.09 * noise.nbytes
+
+    def test_weights_that_are_repeated(self):
+        weights = np.random.default_rng(0).standard_normal(1 << 15).astype(ml_dtypes.bfloat16)
+        size, *_ = self.plan("balanced", weights)
+        pieces = weights.reshape(-1, 2, 1024)
+        pieces[:, 1] = pieces[:, 0]
+        assert self.plan("balanced", weights)[0] < 0.9 * size
+
+    def test_rans_where_there_are_lanes_enough(self, monkeypatch):
+        weights = np.random.default_rng(0).standard_normal(1 << 15).astype(ml_dtypes.bfloat16)
+        assert "rans" not in self.plan("small", weights)[2]
+        monkeypatch.setattr(profiles, "MANY_CELLS", 1 << 15)
+        assert "rans" in self.plan("small", weights)[2]
+
+    @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+    @pytest.mark.parametrize("cells", [40, 127, 128, 1000, 4095, 4096])
+    def test_a_few_floats_are_byte_planes_where_that_is_smaller(self, cells, dtype):
+        weights = np.random.default_rng(0).standard_normal(cells) / 50
+        array = weights.astype(getattr(ml_dtypes, dtype, dtype))
+        raw, *_ = self.plan("raw", array)
+        for profile in PROFILES[1:]:
+            size, transform, _ = self.plan(profile, array)
+            assert size <= raw + 16
+            if profile == "balanced":
+                assert transform == (
+                    "cells" if cells < 128 else "bytes" if cells < 4096 else "pair"
+                )
+        assert self.plan("fast", array)[1] == (
+            "pair" if cells >= 4096 and dtype != "float16" else "cells"
+        )
 
 
 class TestNoise:
