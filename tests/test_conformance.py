@@ -236,11 +236,16 @@ def test_a_class_counts_where_it_is_demanded_and_not_where_it_is_allowed(traced)
     told = Counter(one["error"] for one in SIDECARS if "error" in one)
     allowed = {name for one in SIDECARS for name in one.get("also", ())}
     behind = [one for one in SIDECARS if "trailing-data" in one.get("also", ())]
-    assert {*allowed} <= {*CLASSES}
+    undecoded = [one for one in SIDECARS if '"error": "unsupported"' in json.dumps(one)]
+    assert allowed <= {*CLASSES}
     assert told["trailing-data"] == told["unsupported"] == 0
     # the one is a sequential reader's, the other is said of a tensor that a slice asks for
     assert traced.classes["trailing-data"] == len(behind) == 4
-    assert traced.classes["unsupported"] >= 10
+    assert traced.classes["unsupported"] == len(undecoded) > 20
+    # slices of damaged files repeat their file's class, or ask for what another class refuses
+    others = {name: many for name, many in traced.classes.items() if told[name]}
+    assert others.keys() == told.keys()
+    assert all(told[name] <= many <= told[name] + 20 for name, many in others.items())
 
 
 def test_the_classes_of_the_kit_are_those_of_the_text(traced):
