@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ SOME = settings(
     max_examples=60, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )  # fmt: skip
+VECTORS = Path(__file__).parent.parent / "conformance" / "vectors"
 NAMES = [row.name for row in FORMATS]
 GRAPH = {
     "inputs": ["x"],
@@ -287,6 +289,14 @@ def test_digests_that_are_wrong_are_not_replaced_by_right_ones(target):
         with pytest.raises(nnpack.FormatError) as bad:
             convert(source, io.BytesIO(), target_format=target, **options)
         assert bad.value.error_class in {"bad-checksum", "bad-digest"}
+
+
+@pytest.mark.parametrize("target", ["nnpk", "npz", "safetensors"])
+def test_digests_of_other_bytes_are_refused(target):
+    """Every checksum fits, the digests do not."""
+    data = (VECTORS / "invalid/digests/row-flipped.nnpk").read_bytes()
+    with pytest.raises(nnpack.FormatError, match="bad-digest"):
+        convert(io.BytesIO(data), io.BytesIO(), target_format=target)
 
 
 @pytest.mark.parametrize("target", NAMES)
