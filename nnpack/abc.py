@@ -101,6 +101,13 @@ class Transform(ABC):
         """Return the greatest parameter for cells of this type."""
         return 0
 
+    def cellwise(self, dtype: DType) -> bool:  # noqa: ARG002
+        """Return whether planes of several blocks, in turn, are those of all their cells.
+
+        Such planes join to cells whatever they hold.
+        """
+        return False
+
     @abstractmethod
     def plane_lengths(
         self, cells: int, dtype: DType, parameter: int = 0, form: int = 0

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import numpy as np
 
-from nnpack.container import ALIAS, TENSOR, Section, unlike
+from nnpack.container import ALIAS, TENSOR, Section, check_inline
 from nnpack.dtypes import Array, count
 from nnpack.errors import located
 from nnpack.nodes.dense import Dense
 from nnpack.scratch import lent
 from nnpack.sections import but_checksum
-from nnpack.source import SMALL
-from nnpack.stream import ENTRY, Stream, check_crc
+from nnpack.source import SMALL, Source
+from nnpack.stream import ENTRY, Block, Entries, Stream, check_crc
 from nnpack.tensor import Tensor
 from nnpack.tree import one_block
 from nnpack.wire import U32, up8
 
 if TYPE_CHECKING:
     from nnpack.reader import Reader
+
+TOGETHER: Final = 1 << 20
+"""Bytes of small tensors that are decoded together."""
+_ENTRY: Final = struct.Struct("<II")
 
 
 class Form:
@@ -31,10 +35,11 @@ class Form:
 
     def __init__(self, tensor: Tensor, stream: Stream) -> None:
         """Take what the first of them has, which is parsed and checked."""
-        self.shape, self.charge = tensor.shape, tensor.charge
-        self._streams = {stream.head.transform_parameter: stream}
-        self._first = stream
+        self.shape, self.charge, self.memory = tensor.shape, tensor.charge, stream.dtype.numpy
         self.raw = stream.head.is_raw and not stream.dtype.packed
+        self.small = tensor.nbytes <= SMALL and stream.transform.cellwise(stream.dtype)
+        self.first = stream
+        self.streams = {stream.head.transform_parameter: stream}
         self._possible: set[tuple[int, tuple[int, ...]]] = set()
 
     @classmethod
@@ -46,46 +51,82 @@ class Form:
             return None
         return cls(tensor, stream)
 
-    def fits(self, section: Section, parameter: int, entries: tuple[int, ...]) -> bool:
+    def fits(self, section: Section, parameter: int, entries: Entries) -> bool:
         """Return whether this parameter and block table can be a section's."""
-        lengths = entries[::2]
+        lengths = tuple([length for length, _ in entries])
         if (parameter, lengths) not in self._possible:
-            stream = self._streams.get(parameter) or self._first.with_parameter(parameter)
+            stream = self.streams.get(parameter) or self.first.with_parameter(parameter)
             if stream is None or not stream.fits(lengths):
                 return False
-            self._streams[parameter] = stream
+            self.streams[parameter] = stream
             self._possible.add((parameter, lengths))
         return sum(map(up8, lengths[:-1])) + lengths[-1] == section.payload_length
 
-    def read(
-        self, reader: Reader, section: Section, parameter: int, entries: Entries, room: Room
-    ) -> Array:
-        """Return a tensor, its head compared and its bytes checked."""
-        if self.raw:
-            return self._read_raw(reader, section, entries[1], room)
-        stream = self._streams[parameter]
-        out = room.empty(self.shape, stream.dtype.numpy)
-        at, start = section.offset, section.payload_offset
+
+class Member(NamedTuple):
+    """A tensor of a form, and what it does not share."""
+
+    form: Form
+    section: Section
+    parameter: int
+    entries: Entries
+
+    def read(self, source: Source, room: Room) -> Array:
+        """Return the tensor, its head compared and its bytes checked."""
+        form, section, entries = self.form, self.section, self.entries
+        at, start, size = section.offset, section.payload_offset, section.payload_length
+        head = start - at
+        if form.raw and size > SMALL:
+            _behind_head(section, head, source.read(at, head))
+            out = room.empty(form.shape, form.memory)
+            with located(at, section.name):
+                form.first.read_raw(start, entries[0][1], out.reshape(-1))
+            return out
+        if form.raw:
+            data = bytearray(_behind_head(section, head, source.read(at, head + size)))
+            check_crc(data, entries[0][1], start, section.name)
+            return np.ndarray(form.shape, form.memory, data)
+        out = room.empty(form.shape, form.memory)
         with located(at, section.name), lent() as scratch:
-            whole = stream.source.borrow(at, start - at + section.payload_length, scratch)
-            _compare(section, whole[: start - at])
-            pairs = [*zip(entries[::2], entries[1::2], strict=True)]
-            stream.decode_stored(whole[start - at :], pairs, start, out.reshape(-1), scratch)
+            stored = _behind_head(section, head, source.borrow(at, head + size, scratch))
+            block = Block(stored, entries, start)
+            form.streams[self.parameter].decode_block(block, out.reshape(-1), scratch)
         return out
 
-    def _read_raw(self, reader: Reader, section: Section, crc: int, room: Room) -> Array:
-        stream, at, start = self._first, section.offset, section.payload_offset
-        if section.payload_length > SMALL:
-            reader.compared(section)
-            out = room.empty(self.shape, stream.dtype.numpy)
-            with located(at, section.name):
-                stream.read_raw(start, crc, out.reshape(-1))
-            return out
-        whole = stream.source.read(at, start - at + section.payload_length)
-        _compare(section, whole[: start - at])
-        data = bytearray(whole[start - at :])
-        check_crc(data, crc, start, section.name)
-        return np.ndarray(self.shape, stream.dtype.numpy, data)
+    def read_block(self, source: Source) -> Block:
+        """Return the only block as it is stored, the head before it compared."""
+        section = self.section
+        at, start = section.offset, section.payload_offset
+        head = start - at
+        stored = _behind_head(section, head, source.read(at, head + section.payload_length))
+        return Block(stored, self.entries, start)
+
+
+class Together:
+    """Small tensors: read in the file's order, decoded together with those of their form."""
+
+    def __init__(self, source: Source, room: Room) -> None:
+        """Begin with none."""
+        self._source, self._room, self._size = source, room, 0
+        self._waiting: dict[Form, dict[str, Block]] = {}
+
+    def read(self, member: Member) -> bool:
+        """Read one; return whether it is time to decode."""
+        waiting = self._waiting.setdefault(member.form, {})
+        waiting[member.section.name] = member.read_block(self._source)
+        self._size += member.form.charge
+        return self._size >= TOGETHER
+
+    def decode(self) -> dict[str, Array]:
+        """Return those that were read."""
+        found: dict[str, Array] = {}
+        for form, blocks in self._waiting.items():
+            out = self._room.empty((len(blocks), *form.shape), form.memory)
+            form.first.decode_alike(blocks, out.reshape(len(blocks), -1))
+            for row, name in enumerate(blocks):
+                found[name] = out[row, ...]
+        self._waiting, self._size = {}, 0
+        return found
 
 
 class Room:
@@ -117,19 +158,36 @@ class Room:
         return np.ndarray(shape, memory, self._piece, at)
 
 
-def _compare(section: Section, inline: memoryview) -> None:
-    """Compare the head and its padding with the directory's."""
-    head = section.head()
-    if inline != head.ljust(len(inline), b"\0"):
-        raise unlike(section, head, bytes(inline))
-
-
-Entries = tuple[int, ...]
-"""A block table's lengths and checksums, in turn."""
+def _behind_head(section: Section, size: int, whole: memoryview) -> memoryview:
+    """Return what stands behind a section's head, of so many bytes, which is compared."""
+    check_inline(section, whole[:size])
+    return whole[size:]
 
 
 def load_all(reader: Reader) -> dict[str, Array]:
-    """Return all tensors as arrays, each with memory of its own.
+    """Return all tensors as arrays, each with memory of its own."""
+    items, directory, source = _items(reader), reader.directory, reader.source
+    charge = sum([i.charge if isinstance(i, Tensor) else i.form.charge for i in items.values()])
+    stored = int(directory.payloads[directory.types == TENSOR].sum(dtype=np.int64))
+    reader.limits.check_request(charge, stored)
+    # One after the other, large ones in pieces side by side: small tensors on several threads were
+    # slower than on one, since each call into numpy is short.
+    room = Room(charge)
+    together = Together(source, room)
+    found: dict[str, Array] = {}
+    for name, item in items.items():
+        if isinstance(item, Tensor):
+            found[name] = _read_tree(item, room)
+        elif item.form.raw or not item.form.small:
+            found[name] = item.read(source, room)
+        elif together.read(item):
+            found |= together.decode()
+    found |= together.decode()
+    return {name: found[name] for name in items}
+
+
+def _items(reader: Reader) -> dict[str, Member | Tensor]:
+    """Return all tensors; those that have no form, or do not fit it, are parsed one by one.
 
     Sections that differ in nothing but their place, name, transform parameter, block table and
     payload keep the same rules but for those of these: the first of each form is parsed and
@@ -137,47 +195,37 @@ def load_all(reader: Reader) -> dict[str, Array]:
     """
     forms: dict[tuple[bytes, bytes, int], Form | None] = {}
     plain: dict[tuple[bytes, int, int], Form] = {}  # raw ones, of which there may be a million
-    found: dict[str, tuple[Form, Section, int, Entries] | Tensor] = {}
-    charge = stored = 0
+    found: dict[str, Member | Tensor] = {}
     for section in reader.directory:
-        if section.type not in {TENSOR, ALIAS}:
+        name, body = section.name, section.body
+        if section.type != TENSOR:
+            if section.type == ALIAS:
+                found[name] = reader[name]
             continue
-        stored += section.payload_length
-        body = section.body
         same = but_checksum(section)
-        form = plain.get(same) if section.type == TENSOR else None
+        form = plain.get(same)
         if form:
-            crc = U32.unpack(body[-U32.size :])[0]
-            found[section.name] = form, section, 0, (section.payload_length, crc)
-            charge += form.charge
+            entry = section.payload_length, U32.unpack(body[-U32.size :])[0]
+            found[name] = Member(form, section, 0, (entry,))
             continue
-        at, planes = one_block(body) if section.type == TENSOR else (0, 0)
+        at, planes = one_block(body)
+        if not planes:
+            found[name] = reader[name]
+            continue
         table = len(body) - ENTRY * planes
         key = body[: at + 3], body[at + 4 : table], section.alignment
-        form = forms.get(key) if planes else None
-        if form:
-            parameter = body[at + 3]
-            entries = struct.unpack_from(f"<{2 * planes}I", body, table)
-            if form.fits(section, parameter, entries):
-                found[section.name] = form, section, parameter, entries
-                charge += form.charge
-                continue
-        tensor = found[section.name] = reader[section.name]
-        charge += tensor.charge
-        if planes and key not in forms:
-            form = forms[key] = Form.of(tensor)
+        if key in forms:
+            form = forms[key]
+        else:
+            form = forms[key] = Form.of(reader[name])
             if form and form.raw:
                 plain[same] = form
-    reader.limits.check_request(charge, stored)
-    # One after the other, large ones in pieces side by side: small tensors on several threads were
-    # slower than on one, since each call into numpy is short.
-    room = Room(charge)
-    return {
-        name: _read_tree(item, room)
-        if isinstance(item, Tensor)
-        else item[0].read(reader, *item[1:], room)
-        for name, item in found.items()
-    }
+        entries = tuple(_ENTRY.iter_unpack(body[table:]))
+        if form and form.fits(section, body[at + 3], entries):
+            found[name] = Member(form, section, body[at + 3], entries)
+        else:
+            found[name] = reader[name]
+    return found
 
 
 def _read_tree(tensor: Tensor, room: Room) -> Array:

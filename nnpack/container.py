@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
-from nnpack.errors import NnpackError, error
+from nnpack.errors import error, located
 from nnpack.limits import MAX_HEAD, MAX_NAME, MAX_U64
 from nnpack.names import check_name_characters, decode_name
 from nnpack.wire import U16, U32, U64, crc32, pad8, up8, up_align
@@ -110,16 +110,18 @@ def head_crc(offset: int, head: bytes) -> int:
     return int(crc32(head[:_CRC_AT] + bytes(4) + head[HEAD_SIZE:], crc32(U64.pack(offset))))
 
 
-def unlike(section: Section, head: bytes, inline: bytes) -> NnpackError:
-    """Return the error for an inline head, and its padding, that differ from the directory's."""
-    found = inline[: len(head)]
-    if found == head:
-        error_class, what = "bad-layout", "padding behind a head is not zero"
-    elif head_crc(section.offset, found) != U32.unpack_from(found, _CRC_AT)[0]:
-        error_class, what = "bad-checksum", "the CRC-32 of a section head differs"
-    else:
-        error_class, what = "mismatch", "the directory states another head than stands here"
-    return error(error_class, what, offset=section.offset, section=section.label)
+def check_inline(section: Section, inline: bytes | memoryview) -> None:
+    """Check that an inline head and its padding are the directory's."""
+    head = section.head()
+    if inline == head.ljust(len(inline), b"\0"):
+        return
+    found = bytes(inline[: len(head)])
+    with located(section.offset, section.label):
+        if found == head:
+            raise error("bad-layout", "padding behind a head is not zero")
+        if head_crc(section.offset, found) != U32.unpack_from(found, _CRC_AT)[0]:
+            raise error("bad-checksum", "the CRC-32 of a section head differs")
+        raise error("mismatch", "the directory states another head than stands here")
 
 
 def head_lengths(fixed: bytes, offset: int) -> int:

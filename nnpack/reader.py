@@ -34,7 +34,6 @@ from nnpack.source import AuthenticatedSource, BufferSource, Source, open_source
 from nnpack.tensor import Tensor
 from nnpack.threads import whole_threads
 from nnpack.tree import NodeHead
-from nnpack.wire import up_align
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -178,15 +177,9 @@ class Reader(Mapping[str, Tensor]):
 
     def section(self, row: int) -> Section:
         """Return a section's head, compared with the inline one and the padding behind it."""
-        return self.compared(self._directory[row])
-
-    def compared(self, section: Section) -> Section:
-        """Return a head of the directory, compared with the inline one."""
-        head = section.head()
-        gap = up_align(section.offset + len(head), section.alignment) - section.offset
-        inline = self._source.read(section.offset, gap)
-        if inline != head.ljust(gap, b"\0"):
-            raise container.unlike(section, head, bytes(inline))
+        section = self._directory[row]
+        size = section.payload_offset - section.offset
+        container.check_inline(section, self._source.read(section.offset, size))
         return section
 
     def load(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from threading import Lock
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -131,6 +131,24 @@ class StreamHead:
             table[:shared],
             table[shared:],
         )
+
+
+Entries = Sequence[Sequence[int]]
+"""Stored length and CRC-32 of each plane of a block."""
+
+
+class Block(NamedTuple):
+    """A block as it is stored.
+
+    Attributes:
+        stored: its bytes: the planes, and zeros between them.
+        entries: of its planes.
+        start: offset in the file of its first byte.
+    """
+
+    stored: memoryview
+    entries: Entries
+    start: int
 
 
 class Stream:
@@ -294,7 +312,7 @@ class Stream:
 
         return fill
 
-    def _place(self, index: int) -> tuple[int, list[list[int]]]:
+    def _place(self, index: int) -> tuple[int, Entries]:
         """Return where the stored bytes of a block start, and length and CRC-32 of its planes."""
         planes = len(self.codecs)
         first = index * planes
@@ -311,10 +329,10 @@ class Stream:
         size = sum([up8(length) for length, _ in entries])
         if (index + 1) * self.block >= self.cells:
             size -= -entries[-1][0] & 7
-        known = ahead.planes(index) if ahead else {}
+        known = ahead.planes(index) if ahead else NOTHING
         with lent() as scratch:
             data = self.source.borrow(at, size, scratch)
-            self.decode_stored(data, entries, at, out, scratch, known)
+            self.decode_block(Block(data, entries, at), out, scratch, known)
 
     def read_raw(self, at: int, crc: int, out: Array) -> None:
         """Read and check a block that stands at `at` as its cells are in memory."""
@@ -322,39 +340,55 @@ class Stream:
         self.source.read_into(at, target)
         check_crc(target, crc, at)
 
-    def decode_stored(
-        self,
-        data: memoryview,
-        entries: Iterable[Sequence[int]],
-        at: int,
-        out: Array,
-        scratch: Scratch,
-        known: Mapping[int, Array] = NOTHING,
+    def decode_block(
+        self, block: Block, out: Array, scratch: Scratch, known: Mapping[int, Array] = NOTHING
     ) -> None:
-        """Check and decode the stored bytes of a block, which stand at `at`.
+        """Check and decode a block into `out`; planes that are known are checked already."""
+        planes = self._planes(block, len(out), scratch, known)
+        self.transform.join(planes, self.dtype, out, self.head.transform_parameter, scratch)
 
-        Planes that are known are checked and decoded already.
+    def decode_alike(self, blocks: Mapping[str, Block], out: Array) -> None:
+        """Check and decode the only blocks of streams that differ in their block tables alone.
+
+        Args:
+            blocks: small ones, by the name of the section.
+            out: [blocks, cells]; the transform is cellwise for their type.
         """
-        decoded: list[Array] = []
+        planes = [np.empty((len(out), size), np.uint8) for size in self._lengths(self.cells)]
+        with lent() as scratch:
+            for row, (name, block) in enumerate(blocks.items()):
+                with located(block.start, name):
+                    found = self._planes(block, self.cells, scratch)
+                for plane, one in zip(planes, found, strict=True):
+                    plane[row] = one
+            joined = [plane.reshape(-1) for plane in planes]
+            self.transform.join(joined, self.dtype, out.reshape(-1), scratch=scratch)
+
+    def _planes(
+        self, block: Block, cells: int, scratch: Scratch, known: Mapping[int, Array] = NOTHING
+    ) -> list[Array]:
+        """Return the planes of a block, checked."""
+        data, entries, at = block
+        planes: list[Array] = []
         position = 0
         for codec, (length, crc) in zip(self._coders, entries, strict=True):
             stored = data[position : position + length]
-            number = len(decoded)
+            number = len(planes)
             try:
                 if number not in known:
                     check_crc(stored, crc, at + position)
                 if length & 7 and any(data[position + length : position + up8(length)]):
                     raise error("bad-layout", "bytes between planes are not zero")
                 if not number:
-                    sizes = self._sizes(stored, len(out))
+                    sizes = self._sizes(stored, cells)
                 plane = known.get(number)
                 if plane is None:
                     plane = _plane(codec, stored, sizes[number], number, scratch)
-                decoded.append(plane)
+                planes.append(plane)
             except NnpackError as bad:
                 raise bad.at(offset=at + position) from None
             position += up8(length)
-        self.transform.join(decoded, self.dtype, out, self.head.transform_parameter, scratch)
+        return planes
 
     def _sizes(self, first: memoryview, cells: int) -> list[int]:
         """Return the lengths of the planes of a block whose first one is stored so."""

@@ -302,6 +302,19 @@ def test_transform_is_its_formula_and_back(key):
         assert cells_of(out, dtype) == cells
 
 
+@pytest.mark.parametrize("key", TRANSFORMS)
+def test_cellwise_planes_of_blocks_in_turn_are_those_of_all_their_cells(key):
+    transform, rng = TRANSFORMS[key], np.random.default_rng(key)
+    cellwise = [dtype for dtype in DTYPES if transform.cellwise(dtype)]
+    assert len(cellwise) == (sum(t.bits >= 8 for t in DTYPES) if key in {0, 1} else 0)
+    for dtype in cellwise:
+        cells = random_cells(rng, dtype, 3 * 7)
+        blocks = [transform.split(array_of(cells[i : i + 7], dtype), dtype) for i in (0, 7, 14)]
+        out = np.zeros(21, dtype.numpy)
+        transform.join([np.concatenate(planes) for planes in zip(*blocks)], dtype, out)
+        assert cells_of(out, dtype) == cells
+
+
 @pytest.mark.parametrize(
     ("name", "cells", "packed"),
     [

@@ -37,6 +37,12 @@ def small_blocks(leaf):
     return testing.Plan(TRANSFORMS[1], (CODECS[1],) * planes, 10)
 
 
+def one_block(leaf):
+    """One block, compressed."""
+    planes = len(TRANSFORMS[1].plane_lengths(1, leaf.cell))
+    return testing.Plan(TRANSFORMS[1], (CODECS[1],) * planes, 16)
+
+
 def written(fill, **options):
     target = io.BytesIO()
     with nnpack.Writer(target, **options) as writer:
@@ -1629,6 +1635,37 @@ def test_tensors_of_one_form_are_loaded_alike():
     with pytest.raises(nnpack.NnpackError) as caught:
         nnpack.load(bytes(damaged))
     assert caught.value.section == "w8"
+
+
+def test_small_tensors_of_one_form_are_decoded_together():
+    """More than go together at once, of several forms in turn, between large ones."""
+    rng = np.random.default_rng(12)
+    model = {}
+    for layer in range(60):
+        for name, shape, dtype in (("norm", (3000,), "<f4"), ("bias", (16, 100), "<c8"),
+                                   ("large", (40_000,), "<f4"), ("scalar", (), "<f8")):  # fmt: skip
+            model[f"{layer}.{name}"] = np.asarray(rng.integers(0, 99, shape) / 8).astype(dtype)
+    model["flags"], model["other flags"] = rng.random((2, 500)) < 0.1
+    data = testing.file_of(model, planner=small_blocks)
+    whole = testing.file_of(model, planner=one_block)
+    for file in (data, whole):
+        loaded = nnpack.load(file)
+        assert [*loaded] == [*model]
+        assert all(testing.same_bits(loaded[name], array) for name, array in model.items())
+        loaded["7.norm"].fill(0)
+        assert testing.same_bits(loaded["8.norm"], model["8.norm"])
+    reader = nnpack.open(whole)
+    for name in ("41.bias", "41.scalar", "other flags"):
+        section, stream = reader[name].section, reader[name].head.stream
+        second = section.payload_offset + (int(stream.table[0, 0]) + 7 & -8)
+        at = second if len(stream.table) > 1 else section.payload_offset
+        with pytest.raises(nnpack.ChecksumError) as caught:
+            nnpack.load(put(whole, at, bytes([whole[at] ^ 1])))
+        assert (caught.value.section, caught.value.offset) == (name, at)
+        at = section.offset + 9
+        with pytest.raises(nnpack.NnpackError) as caught:
+            nnpack.load(put(whole, at, bytes([whole[at] ^ 1])))
+        assert (caught.value.section, caught.value.offset) == (name, section.offset)
 
 
 @pytest.mark.parametrize("profile", ["raw", "balanced"])

@@ -17,7 +17,7 @@ from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 RAISED = {
-    "error", "Invalid", "_WrongError", "_short", "_wrong", "unlike", "container.unlike", "cut",
+    "error", "Invalid", "_WrongError", "_short", "_wrong", "cut",
 }  # fmt: skip
 """What makes an error of the format, or is one."""
 RAISED_AGAIN = {"", "bad", "bad.at", "bad.under"}

@@ -28,6 +28,10 @@ class Bytes(Transform):
         """Every type."""
         return True
 
+    def cellwise(self, dtype: DType) -> bool:
+        """Cells of whole bytes."""
+        return not dtype.packed
+
     def plane_lengths(
         self, cells: int, dtype: DType, parameter: int = 0, form: int = 0
     ) -> list[int]:

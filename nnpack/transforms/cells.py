@@ -22,6 +22,10 @@ class Cells(Transform):
         """Every type."""
         return True
 
+    def cellwise(self, dtype: DType) -> bool:
+        """Cells of whole bytes."""
+        return not dtype.packed
+
     def plane_lengths(
         self, cells: int, dtype: DType, parameter: int = 0, form: int = 0
     ) -> list[int]:
