@@ -154,7 +154,8 @@ class Words:
         A block that runs out is given other words here, and is refused by `finish`.
         """
         until = places.searchsorted(ends)
-        counts = np.diff(until, prepend=0)
+        counts = until.copy()
+        counts[1:] -= until[:-1]
         self._next += counts
         found = np.repeat(self._next - until, counts)
         found += np.arange(len(places))

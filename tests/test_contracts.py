@@ -311,7 +311,7 @@ def test_cellwise_planes_of_blocks_in_turn_are_those_of_all_their_cells(key):
         cells = random_cells(rng, dtype, 3 * 7)
         blocks = [transform.split(array_of(cells[i : i + 7], dtype), dtype) for i in (0, 7, 14)]
         out = np.zeros(21, dtype.numpy)
-        transform.join([np.concatenate(planes) for planes in zip(*blocks)], dtype, out)
+        transform.join([np.concatenate(planes) for planes in zip(*blocks, strict=True)], dtype, out)
         assert cells_of(out, dtype) == cells
 
 
