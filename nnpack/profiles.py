@@ -42,6 +42,10 @@ LEVEL: Final = 19
 """Of zstd, where time is no matter."""
 TABLE: Final = 150
 """Bytes that a frame of zstd spends on its head and table at most, about."""
+GLIMPSE: Final = 4
+"""Of zstd: the lowest that finds matches of four bytes."""
+MATCHED: Final = 0.25
+"""Of a byte: symbols of less entropy may be shorter in matches even where `GLIMPSE` has none."""
 MANY_CELLS: Final = 1 << 22
 """Cells from which rans has enough lanes in all blocks together to be decoded in good time."""
 LANES_LOG2: Final = 6
@@ -313,12 +317,20 @@ def _smallest(plane: Array, many: bool) -> tuple[AnyCodec, float]:
     counts = np.bincount(plane, minlength=256)
     found = counts[counts > 0]
     table = len(found) / 2
-    codes = float(found @ np.array(code_lengths(found.tolist()))) / 8 + table
-    tried: list[tuple[AnyCodec, float]] = [(Raw(), float(size))]
-    tried += [(Zstd(WEIGHTS), _with_weights(plane, codes))]
-    tried += [(Zstd(LEVEL), float(len(Zstd(LEVEL).encode(plane.data))))]
-    best, cost = min(tried, key=lambda option: option[1])
-    rans = _bits_of(counts) / 8 + table
+    entropy = _bits_of(counts) / 8
+    floor = float(found @ np.array(code_lengths(found.tolist()))) / 8 if many else entropy
+    best: AnyCodec = Zstd(WEIGHTS)
+    cost = _with_weights(plane, floor + table)
+    # The long search for matches is left to planes in which a short one finds some, or whose
+    # symbols take so few bits that even short matches may be shorter.
+    few_bits, matched = entropy < MATCHED * size, cost < entropy
+    if few_bits or matched or len(Zstd(GLIMPSE).encode(plane.data)) < min(cost, size):
+        longest = float(len(Zstd(LEVEL).encode(plane.data)))
+        if longest < cost:
+            best, cost = Zstd(LEVEL), longest
+    if size <= cost:
+        best, cost = Raw(), float(size)
+    rans = entropy + table
     # Of rare symbols a sample shows too few, and each of them takes a share of the table.
     if many and size / RARE < rans < PAYS_RANS * cost:
         return Rans(LANES_LOG2), rans
