@@ -275,23 +275,36 @@ def integers(array: Array, dtype: DType) -> Array:
     return array.view(np.uint8) if dtype.packed else array
 
 
-def _group(bits: int) -> tuple[int, int, np.dtype[Any]]:
-    """Return how many cells fill whole bytes, how many bytes, and a word that holds them."""
+@cache
+def _group(bits: int) -> tuple[int, int, list[tuple[int, int]]]:
+    """Return how narrow cells come together in whole bytes, and apart in a word of a byte each.
+
+    Returns:
+        the cells that fill whole bytes, how many bytes, and the steps apart: how far the upper
+        halves of groups of cells move, and where their bits are before.
+    """
     cells = BYTE // math.gcd(bits, BYTE)
-    width = bits * cells // BYTE
-    return cells, width, np.dtype("u1" if width == 1 else "<u8")
+    steps, half = [], cells // 2
+    while half:
+        width, room = half * bits, half * BYTE
+        upper = sum((1 << width) - 1 << at + width for at in range(0, cells * BYTE, 2 * room))
+        steps.append((room - width, upper))
+        half //= 2
+    return cells, bits * cells // BYTE, steps
 
 
 def pack(cells: Array, bits: int) -> Array:
     """Pack narrow cells (uint8, below 2^bits) into bytes, the first cell in the lowest bits."""
-    group, width, word = _group(bits)
-    lanes = np.zeros((-(-len(cells) // group), group), np.uint8)
-    lanes.reshape(-1)[: len(cells)] = cells
-    words = np.zeros(len(lanes), word)
-    for lane in range(group):
-        words |= lanes[:, lane].astype(word) << word.type(bits * lane)
-    packed = words.view(np.uint8).reshape(-1, word.itemsize)[:, :width].reshape(-1)
-    return packed[: packed_size(len(cells), bits)]
+    if bits == 1:
+        return np.packbits(cells, bitorder="little")
+    group, width, steps = _group(bits)
+    words = np.concatenate([cells, np.zeros(-len(cells) % group, np.uint8)]).view(f"<u{group}")
+    for shift, upper in reversed(steps):
+        moved = words & (upper << shift)
+        words ^= moved
+        words |= moved >> shift
+    packed = np.ascontiguousarray(words.view(np.uint8).reshape(-1, group)[:, :width])
+    return packed.reshape(-1)[: packed_size(len(cells), bits)]
 
 
 def unpack(data: Array, size: int, bits: int) -> Array:
@@ -303,14 +316,17 @@ def unpack(data: Array, size: int, bits: int) -> Array:
     spare = len(data) * BYTE - size * bits
     if spare and int(data[-1]) >> (BYTE - spare):
         raise error("bad-value", "unused bits behind the last cell are not zero")
-    group, width, word = _group(bits)
-    words = np.zeros((-(-len(data) // width), word.itemsize), np.uint8)
-    whole = len(data) // width
-    words[:whole, :width] = data[: whole * width].reshape(whole, width)
-    words[whole:, : len(data) - whole * width] = data[whole * width :]
-    lanes = words.view(word).reshape(-1)
-    cells = np.empty((len(lanes), group), np.uint8)
-    mask = word.type((1 << bits) - 1)
-    for lane in range(group):
-        cells[:, lane] = (lanes >> word.type(bits * lane)) & mask
-    return cells.reshape(-1)[:size]
+    if bits == 1:
+        return np.unpackbits(data, count=size, bitorder="little")
+    group, width, steps = _group(bits)
+    if width == 1:
+        words = data.astype(f"<u{group}")
+    else:
+        whole = len(data) // width
+        rows = np.zeros((-(-len(data) // width), group), np.uint8)
+        rows[:whole, :width] = data[: whole * width].reshape(whole, width)
+        rows[whole:, : len(data) - whole * width] = data[whole * width :]
+        words = rows.reshape(-1).view(f"<u{group}")
+    for shift, upper in steps:
+        words += (words & upper) * ((1 << shift) - 1)  # what moves is added there, taken off here
+    return words.view(np.uint8)[:size]
