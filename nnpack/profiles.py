@@ -343,13 +343,11 @@ def _pick(profile: str, plane: Array) -> tuple[AnyCodec, float]:
     if profile == "fast":
         coded = len(Lz4().encode(plane.data))
         return (Lz4(), coded) if coded < PAYS_FAST * size else (Raw(), float(size))
+    matches = len(Zstd().encode(plane.data))
     few = size < SAMPLE_CELLS
     entropy = float(size) if few else _codes(np.bincount(plane, minlength=256))
-    if not few and entropy > NOISE / 8 * size:
-        return Raw(), float(size)
-    matches = len(Zstd().encode(plane.data))
-    if few and matches >= size:
-        return Zstd(WEIGHTS), float(size)
+    if matches >= PAYS * size and entropy > NOISE / 8 * size:
+        return (Zstd(WEIGHTS) if few else Raw()), float(size)
     weights = _with_weights(plane, entropy)
     return (Zstd(), float(matches)) if matches < PAYS * weights else (Zstd(WEIGHTS), weights)
 

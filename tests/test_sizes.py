@@ -8,6 +8,7 @@ import nnpack
 from nnpack import profiles, testing
 from nnpack.codecs.huffman import Huffman
 from nnpack.codecs.rans import Rans
+from nnpack.codecs.zstd import Zstd
 from nnpack.describe import describe
 from nnpack.dtypes import DTYPES, from_cells, packed_size
 from nnpack.nodes.dense import Dense
@@ -173,6 +174,21 @@ class TestChoice:
         pieces = weights.reshape(-1, 2, 1024)
         pieces[:, 1] = pieces[:, 0]
         assert self.plan("balanced", weights)[0] < 0.9 * size
+
+    @pytest.mark.parametrize("profile", ["balanced", "small"])
+    @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64", "int8"])
+    def test_a_tile_is_found_where_each_byte_of_it_is_noise(self, dtype, profile):
+        tile = np.random.default_rng(0).integers(0, 256, 4096, np.uint8)
+        cells = tile.view(getattr(ml_dtypes, dtype, dtype))
+        assert self.plan(profile, np.tile(cells, 100))[0] < 3 * tile.nbytes
+
+    @pytest.mark.parametrize(("most", "symbols"), [(8, 200), (3, 200), (2, 250), (5, 16)], ids=str)
+    def test_small_looks_long_for_what_a_short_look_finds(self, most, symbols):
+        rng = np.random.default_rng(0)
+        drawn = rng.integers(0, symbols, 30_000), rng.integers(1, most + 1, 30_000)
+        runs = np.repeat(*drawn).astype(np.uint8)
+        long = len(Zstd(19).encode(runs.data))
+        assert self.plan("small", runs)[0] < 1.01 * long + 300
 
     def test_rans_where_there_are_lanes_enough(self, monkeypatch):
         weights = np.random.default_rng(0).standard_normal(1 << 15).astype(ml_dtypes.bfloat16)
