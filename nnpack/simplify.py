@@ -21,6 +21,8 @@ GLANCE: Final = 600
 """Cells that are looked at first at most: most arrays show there that they are neither."""
 ENOUGH: Final = 8
 """Cells for each distinct one that is too many, where no more have to be looked at."""
+FIRST: Final = 1 << 12
+"""Cells of the first piece in which distinct ones are counted."""
 LONG: Final = 16
 """Cells for each entry of a table: shorter arrays are as small in another form."""
 HEADS: Final = 100
@@ -159,14 +161,19 @@ def _sparse(leaf: Dense, fill: np.generic, row: int, size: int) -> Csr | None:
 
 
 def _distinct(leaf: Dense, table: Array, most: int) -> Array | None:
-    """Return all distinct bit patterns, ascending; None if there are too many."""
-    for start in range(0, leaf.size, PIECE):
-        bits = _bits(leaf, start, min(start + PIECE, leaf.size))
+    """Return all distinct bit patterns, ascending; None if there are too many.
+
+    Too many show early: the first pieces are short.
+    """
+    start, size = 0, FIRST
+    while start < leaf.size:
+        bits = _bits(leaf, start, min(start + size, leaf.size))
         new = bits[_lookup(table, bits)[1]]
         if len(new):
             table = _count(np.sort(np.concatenate([table, new])))[0]
             if len(table) > most:
                 return None
+        start, size = start + size, min(8 * size, PIECE)
     return table
 
 
