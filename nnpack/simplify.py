@@ -41,6 +41,12 @@ PAYS_CSR: Final = 0.92
 """As `PAYS`, since elements have to be put in their places."""
 HELD: Final = 1 << 28
 """Bytes of gaps and values that are held while a csr is made; an array with more stays dense."""
+GOLDEN: Final = 0x9E3779B97F4A7C15
+"""2^64 over the golden ratio, odd."""
+HASH: Final = 16
+"""Bits of the place of a wider cell."""
+TRIES: Final = 32
+"""Bound of the odd multiples of it that are tried."""
 WORD: Final = 8
 """Bytes of the widest cells that are compared as one number."""
 
@@ -186,6 +192,17 @@ def _lookup(table: Array, bits: Array) -> tuple[Array, Array]:
         places[table] = np.arange(len(table))
         found = places[bits]
         return found, found < 0
+    for odd in range(1, TRIES, 2):
+        # The upper bits of a product (D. Knuth, The Art of Computer Programming 3, 6.4): a place
+        # for each value, if no two of them have the same.
+        factor = table.dtype.type(GOLDEN * odd & (1 << 8 * bits.itemsize) - 1)
+        shift = table.dtype.type(8 * bits.itemsize - HASH)
+        hashes = table * factor >> shift
+        places = np.zeros(1 << HASH, np.int16)
+        places[hashes] = np.arange(len(table))
+        if np.array_equal(places[hashes], np.arange(len(table))):
+            found = places.take(bits * factor >> shift, mode="wrap")
+            return found, table.take(found, mode="wrap") != bits
     found = np.minimum(np.searchsorted(table, bits), len(table) - 1)
     return found, table[found] != bits
 

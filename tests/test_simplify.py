@@ -59,6 +59,23 @@ def test_what_an_array_is_stored_as(what):
     assert plain.kind == "dense"
 
 
+@pytest.mark.parametrize("tries", [0, simplify.TRIES])
+@pytest.mark.parametrize("kind", ["<u4", "<u8"])
+@pytest.mark.parametrize("low", [0, 16])
+def test_a_few_wide_values_are_found_among_others(kind, low, tries, monkeypatch):
+    """Also if no multiple of the golden ratio keeps their places apart."""
+    monkeypatch.setattr(simplify, "TRIES", tries)
+    rng, bits = np.random.default_rng(low), 8 * np.dtype(kind).itemsize
+    values = np.unique(rng.integers(0, 1 << bits - low, 250, np.uint64)).astype(kind) << low
+    others = rng.integers(0, 1 << bits - low, 40_000, np.uint64).astype(kind) << low
+    cells = np.concatenate([values.repeat(3), others])
+    rng.shuffle(cells)
+    places, missing = simplify._lookup(values, cells)
+    assert missing.any() and not missing.all()
+    assert np.array_equal(missing, ~np.isin(cells, values))
+    assert np.array_equal(values[places[~missing]], cells[~missing])
+
+
 def test_equal_tensors_are_stored_once():
     other = WEIGHTS.copy()
     other[100, 200] = np.nextafter(other[100, 200], 9)
