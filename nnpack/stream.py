@@ -27,7 +27,7 @@ FEW: Final = 64
 """Rows of a block table that are added up faster one by one."""
 ROWS: Final = 1 << 12
 """Rows of the block table that are Python objects at once."""
-AHEAD: Final = 8 << 20
+AHEAD: Final = 11 << 19
 """Bytes of planes that are decoded together where a codec has a table: its lanes are few."""
 NOTHING: Final[Mapping[int, Array]] = {}
 CELLS, RAW = 0, 0
@@ -432,31 +432,32 @@ class Stream:
 class _Ahead:
     """The planes of several blocks that are decoded together, by codecs with tables."""
 
-    KEPT: Final = 2
-    """Groups of blocks: threads are in one or the next."""
-
     def __init__(self, stream: Stream, blocks: range) -> None:
         """Decode for these blocks, when the first of a group is asked for."""
         self._stream, self._blocks = stream, blocks
         numbers = [k for k, codec in enumerate(stream.codecs) if isinstance(codec, TableCodec)]
         self._numbers = numbers
-        self._many = max(1, AHEAD // _Ahead.KEPT // len(numbers) >> stream.head.log2)
-        self._groups: dict[int, list[dict[int, Array]]] = {}
+        self._many = max(1, AHEAD // len(numbers) >> stream.head.log2)
+        self._ready: dict[int, dict[int, Array]] = {}
         self._lock = Lock()
 
     def planes(self, index: int) -> dict[int, Array]:
-        """Return the planes of a block by their number."""
-        key = (index - self._blocks.start) // self._many
+        """Return the planes of a block by their number; a group is let go with its last block."""
         with self._lock:
-            if key not in self._groups:
-                while len(self._groups) >= _Ahead.KEPT:
-                    del self._groups[min(self._groups)]
-                start = self._blocks.start + key * self._many
-                group = range(start, min(start + self._many, self._blocks.stop))
-                found = [self._stream.decode_planes(number, group) for number in self._numbers]
-                self._groups[key] = found
-            group_planes = zip(self._numbers, self._groups[key], strict=True)
-            return {number: planes[index] for number, planes in group_planes if index in planes}
+            if index not in self._ready:
+                self._decode((index - self._blocks.start) // self._many)
+            return self._ready.pop(index)
+
+    def _decode(self, key: int) -> None:
+        """Decode a group; of others, threads may still ask for the one before."""
+        start = self._blocks.start + key * self._many
+        group = range(start, min(start + self._many, self._blocks.stop))
+        before = range(start - self._many, start)
+        self._ready = {index: self._ready[index] for index in before if index in self._ready}
+        self._ready |= {index: {} for index in group}
+        for number in self._numbers:
+            for index, plane in self._stream.decode_planes(number, group).items():
+                self._ready[index][number] = plane
 
 
 def _plane(codec: Codec, stored: memoryview, size: int, number: int, scratch: Scratch) -> Array:

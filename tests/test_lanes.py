@@ -267,7 +267,7 @@ def planned(codec, log2=10):
 @pytest.mark.parametrize("name", CODERS)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_many_blocks_in_a_file(name, threads, monkeypatch):
-    monkeypatch.setattr(nnpack.stream, "AHEAD", 1 << 14)  # 4 blocks together
+    monkeypatch.setattr(nnpack.stream, "AHEAD", 1 << 13)  # 4 blocks together
     monkeypatch.setattr(nnpack.encode, "TOGETHER", 1 << 14)
     array = weights(40_000)
     array[20_000:22_000] = 7e30  # blocks that look like no other
@@ -282,6 +282,22 @@ def test_many_blocks_in_a_file(name, threads, monkeypatch):
         assert len(file["w"].node.source.head.shared) == 2
     for _, _, tensor in nnpack.read_stream(io.BytesIO(data)):
         assert testing.same_bits(tensor.read(), array)
+
+
+@pytest.mark.parametrize("name", CODERS)
+def test_blocks_that_are_asked_for_here_and_there(name, monkeypatch):
+    monkeypatch.setattr(nnpack.stream, "AHEAD", 1 << 13)
+    monkeypatch.setattr(nnpack.tensor, "PIECE", 512)  # a row at a time
+    array = weights(40_000).reshape(40, 1000)
+    data = testing.file_of({"w": array}, planner=planned(CODERS[name](log2_lanes=3)))
+    with nnpack.open(data) as file:
+        for picked in (slice(None, None, -7), slice(3, None, 11), slice(None, None, -1)):
+            assert testing.same_bits(file["w"][picked], array[picked])
+        fill = file["w"].node.window(0, array.size)
+        for start in (0, 30_000, 1000, 39_000, 0):
+            out = np.empty(1000, array.dtype)
+            fill(start, start + 1000, out)
+            assert testing.same_bits(out, array.reshape(-1)[start : start + 1000])
 
 
 @pytest.mark.parametrize("name", CODERS)
