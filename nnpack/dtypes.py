@@ -328,5 +328,5 @@ def unpack(data: Array, size: int, bits: int) -> Array:
         rows[whole:, : len(data) - whole * width] = data[whole * width :]
         words = rows.reshape(-1).view(f"<u{group}")
     for shift, upper in steps:
-        words += (words & upper) * ((1 << shift) - 1)  # what moves is added there, taken off here
+        words += (words & upper) * ((1 << shift) - 1)  # adds it there, takes it off here
     return words.view(np.uint8)[:size]
