@@ -104,7 +104,7 @@ class Transform(ABC):
     def cellwise(self, dtype: DType) -> bool:  # noqa: ARG002
         """Return whether planes of several blocks, in turn, are those of all their cells.
 
-        Such planes join to cells whatever they hold.
+        Such planes join to cells whatever they hold, and have neither forms nor a parameter.
         """
         return False
 

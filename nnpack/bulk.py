@@ -11,7 +11,7 @@ from nnpack.container import ALIAS, TENSOR, Section, check_inline
 from nnpack.dtypes import Array, count
 from nnpack.errors import located
 from nnpack.nodes.dense import Dense
-from nnpack.scratch import lent
+from nnpack.scratch import Scratch, lent
 from nnpack.sections import but_checksum
 from nnpack.source import SMALL, Source
 from nnpack.stream import ENTRY, Block, Entries, Stream, check_crc
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from nnpack.reader import Reader
 
 TOGETHER: Final = 1 << 20
-"""Bytes of small tensors that are decoded together."""
+"""Bytes of small tensors, stored and decoded, that are held to be decoded together."""
+BLOCK: Final = 1 << 8
+"""Bytes that a block takes besides."""
 _ENTRY: Final = struct.Struct("<II")
 
 
@@ -37,7 +39,8 @@ class Form:
         """Take what the first of them has, which is parsed and checked."""
         self.shape, self.charge, self.memory = tensor.shape, tensor.charge, stream.dtype.numpy
         self.raw = stream.head.is_raw and not stream.dtype.packed
-        self.small = tensor.nbytes <= SMALL and stream.transform.cellwise(stream.dtype)
+        cellwise = stream.transform.cellwise(stream.dtype)
+        self.together = cellwise and not self.raw and tensor.nbytes <= SMALL
         self.first = stream
         self.streams = {stream.head.transform_parameter: stream}
         self._possible: set[tuple[int, tuple[int, ...]]] = set()
@@ -77,29 +80,30 @@ class Member(NamedTuple):
         at, start, size = section.offset, section.payload_offset, section.payload_length
         head = start - at
         if form.raw and size > SMALL:
-            _behind_head(section, head, source.read(at, head))
+            check_inline(section, source.read(at, head))
             out = room.empty(form.shape, form.memory)
             with located(at, section.name):
                 form.first.read_raw(start, entries[0][1], out.reshape(-1))
             return out
         if form.raw:
-            data = bytearray(_behind_head(section, head, source.read(at, head + size)))
+            whole = source.read(at, head + size)
+            check_inline(section, whole[:head])
+            data = bytearray(whole[head:])
             check_crc(data, entries[0][1], start, section.name)
             return np.ndarray(form.shape, form.memory, data)
         out = room.empty(form.shape, form.memory)
         with located(at, section.name), lent() as scratch:
-            stored = _behind_head(section, head, source.borrow(at, head + size, scratch))
-            block = Block(stored, entries, start)
+            block = self.borrow(source, scratch)
             form.streams[self.parameter].decode_block(block, out.reshape(-1), scratch)
         return out
 
-    def read_block(self, source: Source) -> Block:
-        """Return the only block as it is stored, the head before it compared."""
+    def borrow(self, source: Source, scratch: Scratch) -> Block:
+        """Return the only block, perhaps in scratch memory, the head before it compared."""
         section = self.section
         at, start = section.offset, section.payload_offset
-        head = start - at
-        stored = _behind_head(section, head, source.read(at, head + section.payload_length))
-        return Block(stored, self.entries, start)
+        whole = source.borrow(at, start - at + section.payload_length, scratch)
+        check_inline(section, whole[: start - at])
+        return Block(whole[start - at :], self.entries, start)
 
 
 class Together:
@@ -112,9 +116,13 @@ class Together:
 
     def read(self, member: Member) -> bool:
         """Read one; return whether it is time to decode."""
-        waiting = self._waiting.setdefault(member.form, {})
-        waiting[member.section.name] = member.read_block(self._source)
-        self._size += member.form.charge
+        form, section = member.form, member.section
+        with located(section.offset, section.name), lent() as scratch:
+            block = member.borrow(self._source, scratch)
+            # A copy: what was read around it, such as padding, is not held.
+            block = block._replace(stored=memoryview(bytes(block.stored)))
+        self._waiting.setdefault(form, {})[section.name] = block
+        self._size += form.charge + len(block.stored) + BLOCK
         return self._size >= TOGETHER
 
     def decode(self) -> dict[str, Array]:
@@ -158,12 +166,6 @@ class Room:
         return np.ndarray(shape, memory, self._piece, at)
 
 
-def _behind_head(section: Section, size: int, whole: memoryview) -> memoryview:
-    """Return what stands behind a section's head, of so many bytes, which is compared."""
-    check_inline(section, whole[:size])
-    return whole[size:]
-
-
 def load_all(reader: Reader) -> dict[str, Array]:
     """Return all tensors as arrays, each with memory of its own."""
     items, directory, source = _items(reader), reader.directory, reader.source
@@ -178,7 +180,7 @@ def load_all(reader: Reader) -> dict[str, Array]:
     for name, item in items.items():
         if isinstance(item, Tensor):
             found[name] = _read_tree(item, room)
-        elif item.form.raw or not item.form.small:
+        elif not item.form.together:
             found[name] = item.read(source, room)
         elif together.read(item):
             found |= together.decode()

@@ -277,11 +277,11 @@ def integers(array: Array, dtype: DType) -> Array:
 
 @cache
 def _group(bits: int) -> tuple[int, int, list[tuple[int, int]]]:
-    """Return how narrow cells come together in whole bytes, and apart in a word of a byte each.
+    """Return how packed cells become a byte each, in words of as many bytes.
 
     Returns:
-        the cells that fill whole bytes, how many bytes, and the steps apart: how far the upper
-        halves of groups of cells move, and where their bits are before.
+        the cells that fill whole bytes, how many bytes, and the steps. A step moves the upper
+        half of each group of cells so far up, whose bits are these; then each half is a group.
     """
     cells = BYTE // math.gcd(bits, BYTE)
     steps, half = [], cells // 2

@@ -318,9 +318,10 @@ def _smallest(plane: Array, many: bool) -> tuple[AnyCodec, float]:
     found = counts[counts > 0]
     table = len(found) / 2
     entropy = _bits_of(counts) / 8
-    floor = float(found @ np.array(code_lengths(found.tolist()))) / 8 if many else entropy
+    # What rans saves is the difference between Huffman codes and the entropy.
+    codes = float(found @ np.array(code_lengths(found.tolist()))) / 8 if many else entropy
     best: AnyCodec = Zstd(WEIGHTS)
-    cost = _with_weights(plane, floor + table)
+    cost = _with_weights(plane, codes + table)
     # The long search for matches is left to planes in which a short one finds some, or whose
     # symbols take so few bits that even short matches may be shorter.
     few_bits, matched = entropy < MATCHED * size, cost < entropy

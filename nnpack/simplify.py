@@ -169,9 +169,9 @@ def _sparse(leaf: Dense, fill: np.generic, row: int, size: int) -> Csr | None:
 def _distinct(leaf: Dense, table: Array, most: int) -> Array | None:
     """Return all distinct bit patterns, ascending; None if there are too many.
 
-    Too many show early: the first pieces are short.
+    Too many show early: in memory the first pieces are short.
     """
-    start, size = 0, FIRST
+    start, size = 0, FIRST if leaf.in_memory else PIECE
     while start < leaf.size:
         bits = _bits(leaf, start, min(start + size, leaf.size))
         new = bits[_lookup(table, bits)[1]]
@@ -197,11 +197,11 @@ def _lookup(table: Array, bits: Array) -> tuple[Array, Array]:
         # for each value, if no two of them have the same.
         factor = table.dtype.type(GOLDEN * odd & (1 << 8 * bits.itemsize) - 1)
         shift = table.dtype.type(8 * bits.itemsize - HASH)
-        hashes = table * factor >> shift
+        hashes = (table * factor >> shift).astype(np.intp)
         places = np.zeros(1 << HASH, np.int16)
         places[hashes] = np.arange(len(table))
         if np.array_equal(places[hashes], np.arange(len(table))):
-            found = places.take(bits * factor >> shift, mode="wrap")
+            found = places.take((bits * factor >> shift).astype(np.intp), mode="wrap")
             return found, table.take(found, mode="wrap") != bits
     found = np.minimum(np.searchsorted(table, bits), len(table) - 1)
     return found, table[found] != bits

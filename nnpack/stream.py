@@ -301,12 +301,12 @@ class Stream:
                 left, right = max(a, low), min(b, high)
                 target = out[left - a : right - a]
                 if (left, right) == (low, high):
-                    self.decode(index, target, ahead)
+                    self.decode(index, target, ahead.pop(index) if ahead else NOTHING)
                     continue
                 have = next((cells for number, cells in kept if number == index), None)
                 if have is None:
                     have = np.empty(high - low, self.dtype.numpy)
-                    self.decode(index, have, ahead)
+                    self.decode(index, have, ahead.get(index) if ahead else NOTHING)
                     kept[:] = [(index, have)]
                 target.view(np.uint8)[:] = have[left - low : right - low].view(np.uint8)
 
@@ -320,8 +320,11 @@ class Stream:
         at = self.start + (int(self.head.starts[before]) if before else 0)
         return at, self.head.table[first : first + planes].tolist()
 
-    def decode(self, index: int, out: Array, ahead: _Ahead | None = None) -> None:
-        """Read, check and decode one block into `out`, flat and in its memory type."""
+    def decode(self, index: int, out: Array, known: Mapping[int, Array] = NOTHING) -> None:
+        """Read, check and decode one block into `out`, flat and in its memory type.
+
+        Planes that are known are decoded already.
+        """
         at, entries = self._place(index)
         if self.head.is_raw and not self.dtype.packed:
             self.read_raw(at, entries[0][1], out)
@@ -329,7 +332,6 @@ class Stream:
         size = sum([up8(length) for length, _ in entries])
         if (index + 1) * self.block >= self.cells:
             size -= -entries[-1][0] & 7
-        known = ahead.planes(index) if ahead else NOTHING
         with lent() as scratch:
             data = self.source.borrow(at, size, scratch)
             self.decode_block(Block(data, entries, at), out, scratch, known)
@@ -432,32 +434,49 @@ class Stream:
 class _Ahead:
     """The planes of several blocks that are decoded together, by codecs with tables."""
 
+    KEPT: Final = 2
+    """Groups of blocks at most: threads are in one or the next, a slice goes to and fro."""
+
     def __init__(self, stream: Stream, blocks: range) -> None:
         """Decode for these blocks, when the first of a group is asked for."""
         self._stream, self._blocks = stream, blocks
         numbers = [k for k, codec in enumerate(stream.codecs) if isinstance(codec, TableCodec)]
         self._numbers = numbers
         self._many = max(1, AHEAD // len(numbers) >> stream.head.log2)
-        self._ready: dict[int, dict[int, Array]] = {}
+        self._groups: dict[int, dict[int, dict[int, Array]]] = {}
         self._lock = Lock()
 
-    def planes(self, index: int) -> dict[int, Array]:
-        """Return the planes of a block by their number; a group is let go with its last block."""
+    def get(self, index: int) -> Mapping[int, Array]:
+        """Return the planes of a block by their number, of which more may be asked for."""
         with self._lock:
-            if index not in self._ready:
-                self._decode((index - self._blocks.start) // self._many)
-            return self._ready.pop(index)
+            return self._group(index).get(index, NOTHING)
 
-    def _decode(self, key: int) -> None:
-        """Decode a group; of others, threads may still ask for the one before."""
-        start = self._blocks.start + key * self._many
-        group = range(start, min(start + self._many, self._blocks.stop))
-        before = range(start - self._many, start)
-        self._ready = {index: self._ready[index] for index in before if index in self._ready}
-        self._ready |= {index: {} for index in group}
-        for number in self._numbers:
-            for index, plane in self._stream.decode_planes(number, group).items():
-                self._ready[index][number] = plane
+    def pop(self, index: int) -> Mapping[int, Array]:
+        """Return the planes of a block as `get` does, the last time; with it goes its group."""
+        with self._lock:
+            group = self._group(index)
+            planes = group.pop(index, NOTHING)
+            if not group:
+                del self._groups[self._key(index)]
+            return planes
+
+    def _key(self, index: int) -> int:
+        return (index - self._blocks.start) // self._many
+
+    def _group(self, index: int) -> dict[int, dict[int, Array]]:
+        """Return what is left of a block's group."""
+        key = self._key(index)
+        if key not in self._groups:
+            while len(self._groups) >= _Ahead.KEPT:
+                del self._groups[next(iter(self._groups))]
+            start = self._blocks.start + key * self._many
+            blocks = range(start, min(start + self._many, self._blocks.stop))
+            group: dict[int, dict[int, Array]] = {index: {} for index in blocks}
+            for number in self._numbers:
+                for block, plane in self._stream.decode_planes(number, blocks).items():
+                    group[block][number] = plane
+            self._groups[key] = group
+        return self._groups[key]
 
 
 def _plane(codec: Codec, stored: memoryview, size: int, number: int, scratch: Scratch) -> Array:

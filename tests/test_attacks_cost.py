@@ -182,6 +182,21 @@ def bad_heads(size):
     return bytes(out.ljust(size, b"\0"))
 
 
+def test_small_tensors_that_wait_for_others_hold_no_padding(tmp_path):
+    """Each takes 64 KiB of the file, for one byte."""
+    cell = a.dense(a.UINT8, (), b"\x05", codecs=(1,))
+    data = a.assemble(*(a.tensor(f"t{i}", cell, b"\x05", alignment=16) for i in range(400)))
+    (tmp_path / "m.nnpk").write_bytes(data)
+    nnpack.load_file(tmp_path / "m.nnpk")
+    tracemalloc.start()
+    found = nnpack.load_file(tmp_path / "m.nnpk")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert all(cells == 5 for cells in found.values())
+    assert len(data) > 26_000_000
+    assert peak < 4_000_000
+
+
 def test_bad_heads_are_not_read_over_and_over(monkeypatch, tmp_path):
     looked, honest = [], container.head_crc
     monkeypatch.setattr(walk, "MAX_HEAD", 0)

@@ -291,13 +291,23 @@ def test_blocks_that_are_asked_for_here_and_there(name, monkeypatch):
     array = weights(40_000).reshape(40, 1000)
     data = testing.file_of({"w": array}, planner=planned(CODERS[name](log2_lanes=3)))
     with nnpack.open(data) as file:
+        asked = []
+        decode = nnpack.stream.Stream.decode_planes
+        monkeypatch.setattr(
+            nnpack.stream.Stream,
+            "decode_planes",
+            lambda self, number, group: asked.append(group) or decode(self, number, group),
+        )
         for picked in (slice(None, None, -7), slice(3, None, 11), slice(None, None, -1)):
             assert testing.same_bits(file["w"][picked], array[picked])
+            assert len(asked) == 2 * len({*asked})  # once for each of two planes
+            asked.clear()
         fill = file["w"].node.window(0, array.size)
-        for start in (0, 30_000, 1000, 39_000, 0):
+        for start in (0, 30_000, 1000, 31_000, 0, 30_500):
             out = np.empty(1000, array.dtype)
             fill(start, start + 1000, out)
             assert testing.same_bits(out, array.reshape(-1)[start : start + 1000])
+        assert len(asked) == 4
 
 
 @pytest.mark.parametrize("name", CODERS)

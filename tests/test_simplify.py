@@ -79,7 +79,7 @@ def test_a_few_wide_values_are_found_among_others(kind, low, tries, monkeypatch)
 
 def test_equal_tensors_are_stored_once():
     other = WEIGHTS.copy()
-    other[100, 200] = np.nextafter(other[100, 200], 9)
+    other[100, 200] = np.nextafter(other[100, 200], other.dtype.type(9))
     model = {
         "a": WEIGHTS,
         "nearly": other,
