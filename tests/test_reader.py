@@ -1668,6 +1668,18 @@ def test_small_tensors_of_one_form_are_decoded_together():
         assert (caught.value.section, caught.value.offset) == (name, section.offset)
 
 
+def test_what_does_not_fit_the_form_of_others_is_refused():
+    stored = bytes(CODECS[1].encode(memoryview(bytes(100))))
+    tensors = [
+        a.tensor(name, a.dense(a.UINT8, (100,), data, codecs=(1,)), data)
+        for name, data in (("a", stored), ("b", stored), ("c", bytes(101)))
+    ]
+    assert not np.concatenate([*nnpack.load(a.assemble(*tensors[:2])).values()]).any()
+    with pytest.raises(nnpack.FormatError, match=r"mismatch: planes of \[100\] bytes") as caught:
+        nnpack.load(a.assemble(*tensors))
+    assert caught.value.section == "c"
+
+
 @pytest.mark.parametrize("profile", ["raw", "balanced"])
 def test_loaded_arrays_stand_side_by_side_and_never_share_a_byte(profile):
     rng = np.random.default_rng(5)
