@@ -190,21 +190,30 @@ def _lookup(table: Array, bits: Array) -> tuple[Array, Array]:
     if bits.itemsize <= NARROW:
         places = np.full(1 << 8 * bits.itemsize, -1, np.int16)
         places[table] = np.arange(len(table))
-        found = places[bits]
-        return found, found < 0
+        narrow = places[bits]
+        return narrow, narrow < 0
+    found = _by_hash(table, bits)
+    if found is None:
+        found = np.minimum(np.searchsorted(table, bits), len(table) - 1)
+    return found, table.take(found, mode="wrap") != bits
+
+
+def _by_hash(table: Array, bits: Array) -> Array | None:
+    """Return where wider bit patterns stand in a table, if they do; None if there is no way.
+
+    The upper bits of a product (D. Knuth, The Art of Computer Programming 3, 6.4) are a place for
+    each value, if no two of them have the same.
+    """
     for odd in range(1, TRIES, 2):
-        # The upper bits of a product (D. Knuth, The Art of Computer Programming 3, 6.4): a place
-        # for each value, if no two of them have the same.
         factor = table.dtype.type(GOLDEN * odd & (1 << 8 * bits.itemsize) - 1)
         shift = table.dtype.type(8 * bits.itemsize - HASH)
         hashes = (table * factor >> shift).astype(np.intp)
         places = np.zeros(1 << HASH, np.int16)
         places[hashes] = np.arange(len(table))
         if np.array_equal(places[hashes], np.arange(len(table))):
-            found = places.take((bits * factor >> shift).astype(np.intp), mode="wrap")
-            return found, table.take(found, mode="wrap") != bits
-    found = np.minimum(np.searchsorted(table, bits), len(table) - 1)
-    return found, table[found] != bits
+            found: Array = places.take((bits * factor >> shift).astype(np.intp), mode="wrap")
+            return found
+    return None
 
 
 def _glance(leaf: Dense, cells: int) -> Array:

@@ -28,7 +28,9 @@ FEW: Final = 64
 ROWS: Final = 1 << 12
 """Rows of the block table that are Python objects at once."""
 AHEAD: Final = 11 << 19
-"""Bytes of planes that are decoded together where a codec has a table: its lanes are few."""
+"""Bytes of planes that are decoded together where a codec has a table: its lanes are few.
+
+A group, what is stored of it and what a block needs stay below 16 MiB."""
 NOTHING: Final[Mapping[int, Array]] = {}
 CELLS, RAW = 0, 0
 """Ids of the transform and the codec that leave a leaf mappable."""
