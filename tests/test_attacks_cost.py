@@ -172,16 +172,6 @@ def test_a_piece_of_a_grid_takes_only_its_groups():
     assert expand(77, 99).tolist() == [*range(77, 99)]
 
 
-def bad_heads(size):
-    """Heads that claim all that follows, with wrong checksums, between good ones."""
-    out = bytearray(a.HEADER)
-    while len(out) < size - 96:
-        rest = (size - len(out)) & ~7
-        out += struct.pack("<4sHHIHBBQII", b"\x89SEC", 99, 1, rest, 0, 3, 0, 0, 0, 0)
-        out += a.Part(99, flags=1).head(len(out))
-    return bytes(out.ljust(size, b"\0"))
-
-
 def test_small_tensors_that_wait_for_others_hold_no_padding(tmp_path):
     """Each takes 64 KiB of the file, for one byte."""
     cell = a.dense(a.UINT8, (), b"\x05", codecs=(1,))
@@ -195,6 +185,16 @@ def test_small_tensors_that_wait_for_others_hold_no_padding(tmp_path):
     assert all(cells == 5 for cells in found.values())
     assert len(data) > 26_000_000
     assert peak < 4_000_000
+
+
+def bad_heads(size):
+    """Heads that claim all that follows, with wrong checksums, between good ones."""
+    out = bytearray(a.HEADER)
+    while len(out) < size - 96:
+        rest = (size - len(out)) & ~7
+        out += struct.pack("<4sHHIHBBQII", b"\x89SEC", 99, 1, rest, 0, 3, 0, 0, 0, 0)
+        out += a.Part(99, flags=1).head(len(out))
+    return bytes(out.ljust(size, b"\0"))
 
 
 def test_bad_heads_are_not_read_over_and_over(monkeypatch, tmp_path):
