@@ -1,24 +1,26 @@
 """nnpack's profiles and its peers on real weights: size, encoding, and file to array.
 
 Run as `python benchmarks/compare.py`; needs the extra `compare`. One run, everything interleaved:
-each round saves and loads every case once with every contestant. Files are in the page cache,
-arrays are fresh, nnpack checks all its checksums. Writes a table and a picture to
-`benchmarks/results/`, and says of each point of a peer which profile dominates it: at least as
-small (within 0.1 point), and at least as fast to decode.
+each round saves and loads every case once with every contestant, each time in a process of its
+own (`contestant.py`), as a model is loaded. Files are in the page cache, arrays are fresh, nnpack
+checks all its checksums. Writes a table and a picture to `benchmarks/results/`, and says of each
+point of a peer which profile dominates it: at least as small (within 0.1 point), and at least as
+fast to decode.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import platform
 import statistics
+import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import contestant
 import ml_dtypes
 import numpy as np
 import peers
@@ -26,7 +28,6 @@ import weights
 from peers import Arrays, Case, Peer
 
 import nnpack
-from nnpack.profiles import PROFILES
 
 RESULTS = Path(__file__).parent / "results"
 POINT = 0.1
@@ -52,34 +53,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--cases", nargs="*", help="by default all")
     options = parser.parse_args()
-    contestants = [*map(ours, PROFILES), *peers.peers()]
     points: list[Point] = []
     for name, make in cases().items():
         if not options.cases or name in options.cases:
-            points += measure(name, make(), contestants, options.rounds)
+            points += measure(name, make(), options.rounds)
     report = render(points, options.rounds)
     print(report)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "compare.md").write_text(report)
     draw(points, RESULTS / "compare.png")
-
-
-def ours(profile: str) -> Peer:
-    """Return one of nnpack's profiles as a contestant."""
-
-    def save(path: Path, case: Case) -> None:
-        # Into a file object, without the fsync that a path gets and that no peer does.
-        with (
-            path.open("wb", buffering=0) as file,
-            nnpack.Writer(file, profile=profile, threads=1) as writer,
-        ):
-            for name, array in case.arrays.items():
-                writer.add(name, array)
-
-    def load(path: Path, _case: Case, threads: int) -> Arrays:
-        return nnpack.load_file(path, threads=threads)
-
-    return Peer(f"nnpack {profile}", save, load)
 
 
 def cases() -> dict[str, Callable[[], Case]]:
@@ -170,7 +152,7 @@ def entropy(case: Case) -> float:
     return float(-(found * np.log2(found)).sum() / (8 * cells.itemsize) * 100)
 
 
-def measure(name: str, case: Case, contestants: list[Peer], rounds: int) -> list[Point]:
+def measure(name: str, case: Case, rounds: int) -> list[Point]:
     """Return the points of a case."""
     raw = sum(array.nbytes for array in case.bits.values())
     print(f"{name}: {raw / 1e6:.1f} MB, entropy of a cell {entropy(case):.2f} %", flush=True)
@@ -178,55 +160,79 @@ def measure(name: str, case: Case, contestants: list[Peer], rounds: int) -> list
     decode: dict[tuple[str, int], list[float]] = {}
     sizes: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(rounds + 1):
-            for at, peer in enumerate(list(contestants)):
-                path = Path(folder, str(at))
-                path.unlink(missing_ok=True)
-                try:
-                    seconds = timed(lambda path=path, peer=peer: peer.save(path, case))[0]
-                except Exception as refused:
-                    if peer.name.startswith("nnpack"):
-                        raise
-                    print(f"  {peer.name}: {refused}")  # a peer's way to say no to a type
-                    contestants = [other for other in contestants if other is not peer]
-                    continue
-                sizes[peer.name] = 100 * path.stat().st_size / raw
-                for threads in (1, 2):
-                    if threads == 1 or peer.name.startswith(THREADED):
-                        took, found = timed(
-                            lambda path=path, peer=peer, threads=threads: peer.load(
-                                path, case, threads
-                            )
-                        )
-                        if number:
-                            decode.setdefault((peer.name, threads), []).append(took)
-                        else:
-                            check(peer, case, found)
-                        del found
-                if number:
-                    encode.setdefault(peer.name, []).append(seconds)
+        kept = Path(folder, "case")
+        contestant.keep(case, kept)
+        runs = [run for run in everyone(Path(folder)) if able(run, case)]
+        for run in runs:
+            sizes[run.name] = 100 * run.path.stat().st_size / raw
+        for _ in range(rounds):
+            for run in runs:
+                run.path.unlink()
+                encode.setdefault(run.name, []).append(timed(run, "save", kept))
+                for threads in run.threads:
+                    took = timed(run, "load", kept, threads)
+                    decode.setdefault((run.name, threads), []).append(took)
     speed = lambda times: raw / statistics.median(times) / 1e6  # noqa: E731
     return [
         Point(
             name,
-            peer,
-            size,
-            speed(encode[peer]),
-            {t: speed(decode[peer, t]) for t in (1, 2) if (peer, t) in decode},
+            run.name,
+            sizes[run.name],
+            speed(encode[run.name]),
+            {threads: speed(decode[run.name, threads]) for threads in run.threads},
         )
-        for peer, size in sizes.items()
+        for run in runs
     ]
 
 
-def timed(run: Callable[[], Arrays | None]) -> tuple[float, Arrays | None]:
-    """Return the seconds that something takes, and what it gives."""
-    gc.collect()
-    start = time.perf_counter()
-    found = run()
-    return time.perf_counter() - start, found
+class Run(NamedTuple):
+    """A contestant, its package, and its file."""
+
+    package: str
+    peer: Peer
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The contestant's."""
+        return self.peer.name
+
+    @property
+    def threads(self) -> tuple[int, ...]:
+        """The numbers of threads that it can load with."""
+        return (1, 2) if self.name.startswith(THREADED) else (1,)
 
 
-def check(peer: Peer, case: Case, found: Arrays | None) -> None:
+def everyone(folder: Path) -> list[Run]:
+    """Return all contestants that are installed, with files in a folder."""
+    found = [(package, peer) for package in peers.MAKERS for peer in peers.made(package)]
+    return [Run(*one, folder / f"{number}.model") for number, one in enumerate(found)]
+
+
+def able(run: Run, case: Case) -> bool:
+    """Return whether a contestant can store a case; what it gives back is compared."""
+    try:
+        run.peer.save(run.path, case)
+    except Exception as refused:
+        if run.package == "nnpack":
+            raise
+        print(f"  {run.name}: {refused}")  # a peer's way to say no to a type
+        return False
+    check(run.peer, case, run.peer.load(run.path, case, 1))
+    return True
+
+
+def timed(run: Run, task: str, kept: Path, *threads: int) -> float:
+    """Return the seconds of a save or load in a process of its own."""
+    words = [task, run.package, run.name, kept, run.path, *threads]
+    command = [sys.executable, contestant.__file__, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    if done.returncode:
+        raise RuntimeError(f"{run.name} failed to {task}:\n{done.stderr}")
+    return float(done.stdout.split()[-1])
+
+
+def check(peer: Peer, case: Case, found: Arrays) -> None:
     """Compare every bit."""
     wanted = case.arrays if peer.name.startswith("nnpack") else case.bits
     for name, array in wanted.items():
@@ -241,13 +247,13 @@ def render(points: list[Point], rounds: int) -> str:
         "# nnpack and its peers",
         "",
         f"Python {platform.python_version()}, nnpack {nnpack.__version__}, {peers.versions()}.",
-        f"Medians of {rounds} interleaved rounds.",
+        f"Medians of {rounds} interleaved rounds, each save and load in a process of its own.",
         "Size in percent of the arrays; speeds in MB/s of arrays, from file to fresh arrays.",
         "Dominated by: for one thread and then for two, where the peer was timed with two, the",
         f"fastest profile of nnpack among those that are at most {POINT} points larger than the",
         'peer, and its decoding speed over the peer\'s; "no" where that is below 1, so that it is',
         'not dominated; "none" where every profile is larger still, and by how much the least.',
-        f"Not installed: {', '.join(peers.MISSING) or 'none'}.",
+        f"Not installed: {', '.join(peers.missing()) or 'none'}.",
     ]
     for case in dict.fromkeys(point.case for point in points):
         lines += ["", f"## {case}", ""]

@@ -1,14 +1,13 @@
-"""Peers that store arrays without loss, each as two functions: to a file, and back to arrays.
+"""What stores arrays without loss, each as two functions: to a file, and back to arrays.
 
-A peer that codes buffers gets the simplest file: each array's coded length, then its bytes. Those
-whose library is not installed are left out, and named.
+nnpack's profiles, and their peers. A peer that codes buffers gets the simplest file: each array's
+coded length, then its bytes. Those whose library is not installed are left out, and named.
 """
 
 from __future__ import annotations
 
-import contextlib
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -39,22 +38,6 @@ class Peer(NamedTuple):
     name: str
     save: Callable[[Path, Case], None]
     load: Callable[[Path, Case, int], Arrays]
-
-
-PACKAGES = (
-    *("safetensors", "numpy", "h5py", "zstandard", "lz4"),
-    *("blosc2", "pcodec", "openzl", "zipnn"),
-)
-MISSING: list[str] = []
-
-
-@contextlib.contextmanager
-def wanted(package: str) -> Iterator[None]:
-    """Note a package that is not there."""
-    try:
-        yield
-    except ImportError:
-        MISSING.append(package)
 
 
 def buffers(
@@ -91,29 +74,46 @@ def shaped(data: Any, like: np.ndarray) -> np.ndarray:
     return np.frombuffer(data, like.dtype).reshape(like.shape)
 
 
-def peers() -> list[Peer]:
-    """Return the peers that are installed."""
-    found: list[Peer] = []
-    for package, make in (
-        ("safetensors", _safetensors),
-        ("numpy", _numpy),
-        ("h5py", _h5py),
-        ("zstandard", _zstandard),
-        ("lz4", _lz4),
-        ("blosc2", _blosc2),
-        ("pcodec", _pcodec),
-        ("openzl", _openzl),
-        ("zipnn", _zipnn),
-    ):
-        with wanted(package):
-            import_module(package)
-            found += make()
-    return found
+def made(package: str) -> list[Peer]:
+    """Return the peers that a package makes; none if it is not installed."""
+    try:
+        import_module(package)
+    except ImportError:
+        return []
+    return MAKERS[package]()
 
 
 def versions() -> str:
     """Return the versions of what is compared."""
-    return ", ".join(f"{name} {version(name)}" for name in PACKAGES if name not in MISSING)
+    installed = [name for name in MAKERS if name != "nnpack" and name not in missing()]
+    return ", ".join(f"{name} {version(name)}" for name in installed)
+
+
+def missing() -> list[str]:
+    """Return the packages that are not installed."""
+    return [name for name in MAKERS if not made(name)]
+
+
+def _nnpack() -> list[Peer]:
+    import nnpack
+    from nnpack.profiles import PROFILES
+
+    def make(profile: str) -> Peer:
+        def save(path: Path, case: Case) -> None:
+            # Into a file object, without the fsync that a path gets and that no peer does.
+            with (
+                path.open("wb", buffering=0) as file,
+                nnpack.Writer(file, profile=profile, threads=1) as writer,
+            ):
+                for name, array in case.arrays.items():
+                    writer.add(name, array)
+
+        def load(path: Path, _case: Case, threads: int) -> Arrays:
+            return nnpack.load_file(path, threads=threads)
+
+        return Peer(f"nnpack {profile}", save, load)
+
+    return [make(profile) for profile in PROFILES]
 
 
 def _safetensors() -> list[Peer]:
@@ -295,3 +295,18 @@ def _zipnn() -> list[Peer]:
         return shaped(coder("bfloat16", threads).decompress(data), like)
 
     return [buffers("zipnn", encode, decode)]
+
+
+MAKERS: dict[str, Callable[[], list[Peer]]] = {
+    "nnpack": _nnpack,
+    "safetensors": _safetensors,
+    "numpy": _numpy,
+    "h5py": _h5py,
+    "zstandard": _zstandard,
+    "lz4": _lz4,
+    "blosc2": _blosc2,
+    "pcodec": _pcodec,
+    "openzl": _openzl,
+    "zipnn": _zipnn,
+}
+"""What makes the peers of each package."""
