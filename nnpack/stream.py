@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
 from functools import cached_property
 from threading import Lock
 from typing import Final, NamedTuple
@@ -223,9 +222,9 @@ class Stream:
         """Return the stream of another leaf that differs in it; None if that cannot be."""
         if parameter > self.transform.max_parameter(self.dtype):
             return None
-        other, head = copy(self), copy(self.head)
-        head.transform_parameter = parameter
-        other.head = head
+        other, head = object.__new__(Stream), object.__new__(StreamHead)
+        head.__dict__ |= self.head.__dict__ | {"transform_parameter": parameter}
+        other.__dict__ |= self.__dict__ | {"head": head}
         return other
 
     def _lengths(self, cells: int, form: int = 0) -> list[int]:
@@ -258,15 +257,17 @@ class Stream:
 
     def fits(self, lengths: Iterable[int]) -> bool:
         """Return whether the planes of the only block can be stored in so many bytes."""
-        forms = range(self.transform.forms)
-        return any(self._fits(lengths, self._lengths(self.cells, form)) for form in forms)
+        for form in range(self.transform.forms):
+            if self._fits(lengths, self._lengths(self.cells, form)):
+                return True
+        return False
 
     def _fits(self, lengths: Iterable[int], most: Iterable[int]) -> bool:
         """Return whether planes can be stored in so many bytes."""
-        return all(
-            length == size or (0 < length < size and codec != RAW)
-            for length, size, codec in zip(lengths, most, self.head.codecs, strict=True)
-        )
+        for length, size, codec in zip(lengths, most, self.head.codecs, strict=True):
+            if length != size and (codec == RAW or not 0 < length < size):
+                return False
+        return True
 
     @property
     def grain(self) -> int:
