@@ -57,7 +57,9 @@ RARE: Final = 16
 PAYS_RANS: Final = 0.996
 """rans is several times slower than Huffman codes."""
 FEW_CELLS: Final = 1 << 12
-"""Floats below which a trial, and putting halves of cells together, take longer than coding."""
+"""Floats below which a trial, and putting halves of cells together, take longer than coding.
+
+The control planes of other transforms take what these save: models in `small` got no larger."""
 FEWEST_CELLS: Final = 128
 """Floats below which planes and their tables take what coding saves, about."""
 UNEVEN: Final = 1.25
@@ -147,7 +149,7 @@ def _choose(profile: str, leaf: Dense) -> tuple[Plan, float | None]:
     scale = leaf.size / len(sample)
     best = plain
     cost = leaf.size * dtype.bits / 8
-    for transform in _candidates(profile, dtype):
+    for transform in _candidates(profile, leaf):
         tried = _tried(transform, sample, leaf, plain.log2)
         if tried is None:
             continue
@@ -295,10 +297,13 @@ def _tried(
     return None if parameter is None else (parameter, others)
 
 
-def _candidates(profile: str, dtype: DType) -> list[Transform]:
+def _candidates(profile: str, leaf: Dense) -> list[Transform]:
     """Return the transforms that are worth a try, the fastest first."""
+    dtype = leaf.cell
     if dtype.packed:
         keys: tuple[int, ...] = (CELLS,) if profile == "fast" else (CELLS, BYTES)
+    elif dtype.name in USUAL and leaf.size < FEW_CELLS:
+        keys = (BYTES, DELTA, CELLS)
     elif profile == "small":
         keys = (FLOAT5, PAIR, BYTES, DELTA, FLOAT, CELLS)
     elif dtype.bits == 8:

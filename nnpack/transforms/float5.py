@@ -16,7 +16,9 @@ from nnpack.transforms.words import join_exponents, join_halves, split_exponents
 
 WINDOW: Final = 64
 """Exponents that a byte can say."""
-_SHIFT: Final = [np.array(shift, "<u2") for shift in range(9)]
+_SHIFT: Final = [np.array(shift, "<u2") for shift in range(8)]
+# Products of 16 bits take half the time of shifts to the left.
+_TIMES_2, _TIMES_8, _TIMES_32 = (np.array(1 << shift, "<u2") for shift in (1, 3, 5))
 _BYTE, _UPPER = np.array(0xFF, "<u2"), np.array(0xFF00, "<u2")
 _REST: Final = np.array(0x801F, "<u2")
 """Sign and low mantissa bits; in two bytes side by side they leave bits 5 and 6 of each unused."""
@@ -111,7 +113,7 @@ def _split(x: Array, control: Array, scratch: Scratch) -> tuple[Array, Array]:
     pairs, spare = (scratch.take(f"float5 {k}", a.nbytes).view("<u2") for k in range(2))
     np.right_shift(a, _SHIFT[5], pairs)
     np.bitwise_and(pairs, _BYTE, pairs)
-    np.left_shift(b, _SHIFT[3], spare)
+    np.multiply(b, _TIMES_8, spare)
     np.bitwise_and(spare, _UPPER, spare)
     np.bitwise_or(pairs, spare, pairs)
     np.right_shift(pairs, _SHIFT[3], spare)
@@ -128,8 +130,8 @@ def _join(hot: Array, rest: Array, control: Array, out: Array, scratch: Scratch)
     a, b = out[: len(out) // 2], out[len(out) // 2 :]
     pairs, spare = hot.view("<u2"), scratch.take("float5", a.nbytes).view("<u2")
     _unpack(rest, a, b, scratch)
-    np.left_shift(pairs, _SHIFT[8], spare)
-    np.right_shift(spare, _SHIFT[3], spare)
+    np.bitwise_and(pairs, _BYTE, spare)
+    np.multiply(spare, _TIMES_32, spare)
     np.bitwise_xor(a, spare, a)
     np.right_shift(pairs, _SHIFT[3], spare)
     np.bitwise_xor(b, spare, b)
@@ -177,7 +179,7 @@ def _mix(first: Array, second: Array, third: Array, out: Array, scratch: Scratch
     """Write the last quarter of the words, each of whose needed bits a free one decides."""
     spare = scratch.take("float5 mix", out.nbytes).view("<u2")
     np.right_shift(first, _SHIFT[1], out)
-    np.left_shift(first, _SHIFT[1], spare)
+    np.multiply(first, _TIMES_2, spare)
     np.bitwise_xor(out, spare, out)
     np.right_shift(second, _SHIFT[5], spare)
     np.bitwise_xor(out, spare, out)
