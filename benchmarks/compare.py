@@ -218,7 +218,8 @@ def able(run: Run, case: Case) -> bool:
             raise
         print(f"  {run.name}: {refused}")  # a peer's way to say no to a type
         return False
-    check(run.peer, case, run.peer.load(run.path, case, 1))
+    for threads in run.threads:
+        check(run.peer, case, run.peer.load(run.path, case, threads))
     return True
 
 

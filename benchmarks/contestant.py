@@ -74,14 +74,16 @@ def first(case: Case) -> Case:
 
 def keep(case: Case, path: Path) -> None:
     """Write a case for `save`, and its shapes for `load`."""
-    path.write_bytes(pickle.dumps(tuple(case), protocol=5))
+    with path.open("wb") as file:
+        pickle.dump(tuple(case), file, protocol=5)
     shapes = [(name, array.dtype.str, array.shape) for name, array in case.bits.items()]
     path.with_suffix(".shapes").write_bytes(pickle.dumps((case.dtype, shapes)))
 
 
 def read(path: Path) -> Case:
     """Return a case that was kept."""
-    return Case(*pickle.loads(path.read_bytes()))  # noqa: S301 - our own
+    with path.open("rb") as file:  # array by array: what is freed here would be had again
+        return Case(*pickle.load(file))  # noqa: S301 - our own
 
 
 def like(path: Path) -> Case:

@@ -1,14 +1,14 @@
 """What stores arrays without loss, each as two functions: to a file, and back to arrays.
 
 nnpack's profiles, and their peers. A peer that codes buffers gets the simplest file: each array's
-coded length, then its bytes. Those whose library is not installed are left out, and named.
+coded length, then its bytes; and memory for all arrays at once, if it can decode into some. Those
+whose library is not installed are left out, and named.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
+LINE = 64
+"""Bytes of which arrays in common memory begin at multiples."""
 
 
 class Case(NamedTuple):
@@ -47,8 +49,8 @@ def buffers(
 ) -> Peer:
     """Return the peer that codes each array as one buffer.
 
-    `decode` gets the coded bytes, an array of the right shape and dtype (only to be looked at),
-    and the number of threads.
+    `decode` gets the coded bytes, an array of the right shape and dtype to be filled, or only to be
+    looked at, and the number of threads.
     """
 
     def save(path: Path, case: Case) -> None:
@@ -59,14 +61,22 @@ def buffers(
                 file.write(data)
 
     def load(path: Path, case: Case, threads: int) -> Arrays:
-        found = {}
+        found, at = {}, 0
+        room = np.empty(sum(array.nbytes + LINE for array in case.bits.values()), np.uint8)
         with path.open("rb") as file:
             for key, array in case.bits.items():
                 (size,) = struct.unpack("<Q", file.read(8))
-                found[key] = decode(file.read(size), array, threads)
+                out = np.ndarray(array.shape, array.dtype, room, at)
+                found[key] = decode(file.read(size), out, threads)
+                at += -(-array.nbytes // LINE) * LINE
         return found
 
     return Peer(name, save, load)
+
+
+def flat(array: np.ndarray) -> memoryview:
+    """Return an array's bytes."""
+    return array.reshape(-1).view(np.uint8).data
 
 
 def shaped(data: Any, like: np.ndarray) -> np.ndarray:
@@ -77,16 +87,15 @@ def shaped(data: Any, like: np.ndarray) -> np.ndarray:
 def made(package: str) -> list[Peer]:
     """Return the peers that a package makes; none if it is not installed."""
     try:
-        import_module(package)
+        return MAKERS[package]()
     except ImportError:
         return []
-    return MAKERS[package]()
 
 
 def versions() -> str:
     """Return the versions of what is compared."""
-    installed = [name for name in MAKERS if name != "nnpack" and name not in missing()]
-    return ", ".join(f"{name} {version(name)}" for name in installed)
+    absent = {"nnpack", *missing()}
+    return ", ".join(f"{name} {version(name)}" for name in MAKERS if name not in absent)
 
 
 def missing() -> list[str]:
@@ -177,7 +186,7 @@ def _zstandard() -> list[Peer]:
     return [
         buffers(
             "zstd 3",
-            lambda array, _: coder.compress(array.reshape(-1).view(np.uint8).data),
+            lambda array, _: coder.compress(flat(array)),
             lambda data, like, _: shaped(decoder.decompress(data), like),
         )
     ]
@@ -189,7 +198,7 @@ def _lz4() -> list[Peer]:
     return [
         buffers(
             "lz4",
-            lambda array, _: lz4.frame.compress(array.tobytes(), content_checksum=True),
+            lambda array, _: lz4.frame.compress(flat(array), content_checksum=True),
             lambda data, like, _: shaped(lz4.frame.decompress(data), like),
         )
     ]
@@ -209,8 +218,7 @@ def _blosc2() -> list[Peer]:
                 typesize=array.itemsize,
             )
 
-        def decode(data: bytes, like: np.ndarray, threads: int) -> np.ndarray:
-            out = np.empty(like.shape, like.dtype)
+        def decode(data: bytes, out: np.ndarray, threads: int) -> np.ndarray:
             blosc2.decompress2(data, dst=out, nthreads=threads)
             return out
 
@@ -229,8 +237,7 @@ def _pcodec() -> list[Peer]:
     def encode(array: np.ndarray, _case: Case) -> bytes:
         return standalone.simple_compress(array.reshape(-1), ChunkConfig(compression_level=8))
 
-    def decode(data: bytes, like: np.ndarray, _threads: int) -> np.ndarray:
-        out = np.empty(like.shape, like.dtype)
+    def decode(data: bytes, out: np.ndarray, _threads: int) -> np.ndarray:
         standalone.simple_decompress_into(data, out.reshape(-1))
         return out
 
@@ -289,7 +296,7 @@ def _zipnn() -> list[Peer]:
         return zipnn.ZipNN(input_format="byte", bytearray_dtype=kind, threads=threads)
 
     def encode(array: np.ndarray, case: Case) -> bytes:
-        return coder(case.dtype, 1).compress(bytearray(array.tobytes()))
+        return coder(case.dtype, 1).compress(bytearray(flat(array)))
 
     def decode(data: bytes, like: np.ndarray, threads: int) -> np.ndarray:
         return shaped(coder("bfloat16", threads).decompress(data), like)

@@ -42,9 +42,9 @@ LEVEL: Final = 19
 """Of zstd, where time is no matter."""
 TABLE: Final = 150
 """Bytes that a frame of zstd spends on its head and table at most, about."""
-SHORT_TEXT: Final = 1 << 16
-SHORT_TEXT_LEVEL: Final = 12
-"""Of zstd, for text of fewer bytes: a millisecond of search takes 5 % off most directories."""
+LISTING: Final = 1 << 16
+LISTING_LEVEL: Final = 12
+"""Of zstd, for directories of fewer bytes: 5 % shorter, after a millisecond or two."""
 GLIMPSE: Final = 4
 """Of zstd: the lowest that finds matches of four bytes."""
 MATCHED: Final = 0.25
@@ -59,7 +59,7 @@ PAYS_RANS: Final = 0.996
 FEW_CELLS: Final = 1 << 12
 """Floats below which a trial, and putting halves of cells together, take longer than coding.
 
-The control planes of other transforms take what these save: models in `small` got no larger."""
+Nor do transforms with a control plane pay for it there."""
 FEWEST_CELLS: Final = 128
 """Floats below which planes and their tables take what coding saves, about."""
 UNEVEN: Final = 1.25
@@ -105,19 +105,26 @@ def raw_plan(dtype: DType, cells: int) -> Plan:
     return Plan(TRANSFORMS[CELLS], (Raw(),), _log2(dtype, cells))
 
 
-def choose(profile: str, leaf: Dense, *, text: bool = False) -> Plan:
-    """Return the plan that a profile has for a leaf.
+def choose(profile: str, leaf: Dense) -> Plan:
+    """Return the plan that a profile, one of `PROFILES`, has for a leaf: a few pieces are tried."""
+    return _choose(profile, leaf)[0]
+
+
+def choose_text(profile: str, leaf: Dense, *, listing: bool = False) -> Plan:
+    """Return the plan that a profile has for bytes with repeated passages.
 
     Args:
         profile: one of `PROFILES`.
-        leaf: the cells, of which a few pieces are tried.
-        text: whether the cells are bytes with repeated passages (JSON, blobs, directory).
+        leaf: JSON, a blob or the directory.
+        listing: whether it is the directory.
     """
-    if text and profile != "raw" and leaf.nbytes >= SMALL_LEAF:
-        quick = Zstd(SHORT_TEXT_LEVEL) if leaf.nbytes < SHORT_TEXT else Zstd()
-        codec = Zstd(LEVEL) if profile == "small" else quick
-        return Plan(TRANSFORMS[CELLS], (codec,), LARGE_BLOCK_LOG2)
-    return _choose(profile, leaf)[0]
+    if profile == "raw" or leaf.nbytes < SMALL_LEAF:
+        return raw_plan(leaf.cell, leaf.size)
+    if profile == "small":
+        codec = Zstd(LEVEL)
+    else:
+        codec = Zstd(LISTING_LEVEL) if listing and leaf.nbytes < LISTING else Zstd()
+    return Plan(TRANSFORMS[CELLS], (codec,), LARGE_BLOCK_LOG2)
 
 
 def estimate(profile: str, leaf: Dense) -> float:
@@ -303,7 +310,7 @@ def _candidates(profile: str, leaf: Dense) -> list[Transform]:
     if dtype.packed:
         keys: tuple[int, ...] = (CELLS,) if profile == "fast" else (CELLS, BYTES)
     elif dtype.name in USUAL and leaf.size < FEW_CELLS:
-        keys = (BYTES, DELTA, CELLS)
+        keys = (BYTES, FLOAT, CELLS)
     elif profile == "small":
         keys = (FLOAT5, PAIR, BYTES, DELTA, FLOAT, CELLS)
     elif dtype.bits == 8:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from threading import Lock
 from typing import Final, NamedTuple
@@ -222,9 +223,9 @@ class Stream:
         """Return the stream of another leaf that differs in it; None if that cannot be."""
         if parameter > self.transform.max_parameter(self.dtype):
             return None
-        other, head = object.__new__(Stream), object.__new__(StreamHead)
-        head.__dict__ |= self.head.__dict__ | {"transform_parameter": parameter}
-        other.__dict__ |= self.__dict__ | {"head": head}
+        other, head = copy(self), copy(self.head)
+        head.transform_parameter = parameter
+        other.head = head
         return other
 
     def _lengths(self, cells: int, form: int = 0) -> list[int]:
@@ -255,7 +256,7 @@ class Stream:
                             f"planes of {forms[0]} bytes stored in {[*lengths]}",
                         )
 
-    def fits(self, lengths: Iterable[int]) -> bool:
+    def fits(self, lengths: Sequence[int]) -> bool:
         """Return whether the planes of the only block can be stored in so many bytes."""
         for form in range(self.transform.forms):
             if self._fits(lengths, self._lengths(self.cells, form)):

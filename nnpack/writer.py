@@ -32,7 +32,7 @@ from nnpack.names import check_name, is_private_name
 from nnpack.nodes import KINDS
 from nnpack.nodes.dense import Dense, as_node
 from nnpack.payload import Payload
-from nnpack.profiles import PROFILES, Plan, choose
+from nnpack.profiles import PROFILES, Plan, choose, choose_text
 from nnpack.sections import parse_payload
 from nnpack.simplify import simplify
 from nnpack.source import CHUNK, ROOT_PREFIX, Source
@@ -390,7 +390,10 @@ class Writer:
 
     def _leaf_section(self, kind: int, name: str, leaf: Dense, profile: str) -> None:
         """Write a section whose body is one leaf of bytes."""
-        plan = choose(profile, leaf, text=kind != container.DIGESTS)
+        if kind == container.DIGESTS:
+            plan = choose(profile, leaf)
+        else:
+            plan = choose_text(profile, leaf, listing=kind == container.DIRECTORY)
         with Payload(self._spool) as payload:
             head = encode(leaf, plan, payload, self._workers(leaf, plan))
             self._section(kind, name, pack_tree(leaf, 0, lambda _: head.pack()), payload)

@@ -22,6 +22,10 @@ class Float(Transform):
         """float16, bfloat16, float32, float64."""
         return dtype.family == "float" and dtype.bits >= 16
 
+    def cellwise(self, dtype: DType) -> bool:
+        """Each byte of a cell is in a plane of its own."""
+        return True
+
     def plane_lengths(
         self, cells: int, dtype: DType, parameter: int = 0, form: int = 0
     ) -> list[int]:
