@@ -24,7 +24,7 @@ class Float(Transform):
 
     def cellwise(self, dtype: DType) -> bool:
         """Each byte of a cell is in a plane of its own."""
-        return True
+        return self.accepts(dtype)
 
     def plane_lengths(
         self, cells: int, dtype: DType, parameter: int = 0, form: int = 0
