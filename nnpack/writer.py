@@ -390,10 +390,7 @@ class Writer:
 
     def _leaf_section(self, kind: int, name: str, leaf: Dense, profile: str) -> None:
         """Write a section whose body is one leaf of bytes."""
-        if kind == container.DIGESTS:
-            plan = choose(profile, leaf)
-        else:
-            plan = choose_text(profile, leaf, listing=kind == container.DIRECTORY)
+        plan = choose_text(profile, leaf, listing=kind == container.DIRECTORY)
         with Payload(self._spool) as payload:
             head = encode(leaf, plan, payload, self._workers(leaf, plan))
             self._section(kind, name, pack_tree(leaf, 0, lambda _: head.pack()), payload)
