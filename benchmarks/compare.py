@@ -214,9 +214,11 @@ def able(run: Run, case: Case) -> bool:
     try:
         run.peer.save(run.path, case)
     except Exception as refused:
+        # Peers say no to a type by whatever they raise: each is told, and has no row. Only saving
+        # may be refused; what was saved has to come back.
         if run.package == "nnpack":
             raise
-        print(f"  {run.name}: {refused}")  # a peer's way to say no to a type
+        print(f"  {run.name}: {refused}")
         return False
     for threads in run.threads:
         check(run.peer, case, run.peer.load(run.path, case, threads))

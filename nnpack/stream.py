@@ -258,17 +258,15 @@ class Stream:
 
     def fits(self, lengths: Sequence[int]) -> bool:
         """Return whether the planes of the only block can be stored in so many bytes."""
-        for form in range(self.transform.forms):
-            if self._fits(lengths, self._lengths(self.cells, form)):
-                return True
-        return False
+        forms = range(self.transform.forms)
+        return any(self._fits(lengths, self._lengths(self.cells, form)) for form in forms)
 
     def _fits(self, lengths: Iterable[int], most: Iterable[int]) -> bool:
         """Return whether planes can be stored in so many bytes."""
-        for length, size, codec in zip(lengths, most, self.head.codecs, strict=True):
-            if length != size and (codec == RAW or not 0 < length < size):
-                return False
-        return True
+        return all(
+            length == size or (0 < length < size and codec != RAW)
+            for length, size, codec in zip(lengths, most, self.head.codecs, strict=True)
+        )
 
     @property
     def grain(self) -> int:
