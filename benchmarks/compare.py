@@ -37,14 +37,31 @@ GROUP = 32
 LARGE = 200_000_000
 
 
+class Speed(NamedTuple):
+    """MB/s of arrays: the median of all rounds, and what three quarters of them reach."""
+
+    median: float
+    mostly: float
+
+    @classmethod
+    def of(cls, size: int, seconds: list[float]) -> Speed:
+        """Return the speed of so many bytes in each round's seconds."""
+        speeds = [size / one / 1e6 for one in seconds]
+        quartiles = statistics.quantiles(speeds, method="inclusive")
+        return cls(statistics.median(speeds), quartiles[0])
+
+    def __str__(self) -> str:
+        return f"{self.median:.0f} ({self.mostly:.0f})"
+
+
 class Point(NamedTuple):
-    """What one contestant does on one case: percent, and MB/s of arrays."""
+    """What one contestant does on one case: percent, and speeds by the number of threads."""
 
     case: str
     name: str
     size: float
-    encode: float
-    decode: dict[int, float]
+    encode: Speed
+    decode: dict[int, Speed]
 
 
 def main() -> None:
@@ -172,14 +189,13 @@ def measure(name: str, case: Case, rounds: int) -> list[Point]:
                 for threads in run.threads:
                     took = timed(run, "load", kept, threads)
                     decode.setdefault((run.name, threads), []).append(took)
-    speed = lambda times: raw / statistics.median(times) / 1e6  # noqa: E731
     return [
         Point(
             name,
             run.name,
             sizes[run.name],
-            speed(encode[run.name]),
-            {threads: speed(decode[run.name, threads]) for threads in run.threads},
+            Speed.of(raw, encode[run.name]),
+            {threads: Speed.of(raw, decode[run.name, threads]) for threads in run.threads},
         )
         for run in runs
     ]
@@ -251,7 +267,8 @@ def render(points: list[Point], rounds: int) -> str:
         "",
         f"Python {platform.python_version()}, nnpack {nnpack.__version__}, {peers.versions()}.",
         f"Medians of {rounds} interleaved rounds, each save and load in a process of its own.",
-        "Size in percent of the arrays; speeds in MB/s of arrays, from file to fresh arrays.",
+        "Size in percent of the arrays; speeds in MB/s of arrays, from file to fresh arrays,",
+        "and in brackets what three quarters of the rounds reach.",
         "Dominated by: for one thread and then for two, where the peer was timed with two, the",
         f"fastest profile of nnpack among those that are at most {POINT} points larger than the",
         'peer, and its decoding speed over the peer\'s; "no" where that is below 1, so that it is',
@@ -264,11 +281,10 @@ def render(points: list[Point], rounds: int) -> str:
         lines += ["|---|---|---|---|---|---|"]
         rows = [point for point in points if point.case == case]
         for point in sorted(rows, key=lambda point: point.size):
-            two = f"{point.decode[2]:.0f}" if 2 in point.decode else "–"
-            one = f"{point.decode[1]:.0f}"
+            one, two = point.decode[1], point.decode.get(2, "–")
             verdict = "" if point.name.startswith("nnpack") else dominance(point, rows)
-            cells = [point.name, f"{point.size:.2f}", f"{point.encode:.0f}", one, two, verdict]
-            lines.append("| " + " | ".join(cells) + " |")
+            cells = [point.name, f"{point.size:.2f}", point.encode, one, two, verdict]
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -283,8 +299,8 @@ def dominance(peer: Point, rows: list[Point]) -> str:
             least = min(row.size for row in rows if row.name.startswith("nnpack"))
             said.append(f"none, {least - peer.size:.2f} points larger")
             continue
-        best = max(small, key=lambda row: row.decode[threads])
-        ratio = best.decode[threads] / peer.decode[threads]
+        best = max(small, key=lambda row: row.decode[threads].median)
+        ratio = best.decode[threads].median / peer.decode[threads].median
         said.append(f"{best.name.split()[1]} {ratio:.2f}x" if ratio >= 1 else f"no, {ratio:.2f}x")
     return ", ".join(said)
 
@@ -309,10 +325,11 @@ def draw(points: list[Point], path: Path) -> None:
             if point.case != name or point.size > 101:
                 continue
             own = point.name.startswith("nnpack")
-            axis.plot(point.size, point.decode[1], "o" if own else "s", color="C3" if own else "C7")
+            place = point.size, point.decode[1].median
+            axis.plot(*place, "o" if own else "s", color="C3" if own else "C7")
             axis.annotate(
                 point.name,
-                (point.size, point.decode[1]),
+                place,
                 xytext=(4, 3),
                 textcoords="offset points",
                 fontsize=7,

@@ -28,8 +28,8 @@ from peers import Arrays, Case, Peer
 
 FEW, ROWS = 4, 64
 """Arrays of a small case, and their rows."""
-TIMES, SPARE = 2, 256 << 20
-"""How much memory is touched before: so many times a case's bytes, and so many more."""
+SPARE = 32 << 20
+"""Memory that is touched before, besides as much as a case has."""
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def load(peer: Peer, case: Case, path: Path, threads: int) -> float:
 def touch(case: Case) -> None:
     """Let the system have memory for a case that it can give at once, in large and small pages."""
     gc.collect()
-    size = TIMES * sum(array.nbytes for array in case.bits.values()) + SPARE
+    size = sum(array.nbytes for array in case.bits.values()) + SPARE
     with mmap.mmap(-1, size) as large, mmap.mmap(-1, size) as small:
         if sys.platform == "linux":
             large.madvise(mmap.MADV_HUGEPAGE)
