@@ -92,6 +92,8 @@ class Transform(ABC):
     name: ClassVar[str]
     forms: ClassVar[int] = 1
     """Ways to spell a block; if there are several, the first plane is raw and begins with which."""
+    rows: ClassVar[bool] = False
+    """Whether `join` takes several blocks of one form at once, without tails: a row for each."""
 
     @abstractmethod
     def accepts(self, dtype: DType) -> bool:
@@ -137,7 +139,10 @@ class Transform(ABC):
         parameter: int = 0,
         scratch: Scratch | None = None,
     ) -> None:
-        """Write the cells into `out`, flat and in its memory type."""
+        """Write the cells into `out`, flat and in its memory type.
+
+        Where there are `rows`, planes may be [blocks, bytes], and `out` is [blocks, cells] then.
+        """
 
 
 class Node(ABC):
@@ -324,9 +329,9 @@ MAX_GRAIN = 1 << 21
 """What a grain is at most: two of the largest blocks."""
 
 
-def pieces(start: int, stop: int, grain: int) -> list[tuple[int, int]]:
-    """Cut a range at multiples of `grain`, into pieces of about `PIECE` elements."""
-    step = grain * max(1, PIECE // grain)
+def pieces(start: int, stop: int, grain: int, size: int = PIECE) -> list[tuple[int, int]]:
+    """Cut a range at multiples of `grain`, into pieces of about `size` elements."""
+    step = grain * max(1, size // grain)
     cuts = [start, *range((start // step + 1) * step, stop, step), stop]
     return [*pairwise(cuts)] if stop > start else []
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
 
 from nnpack import container
-from nnpack.abc import AnyCodec, Node
+from nnpack.abc import PIECE, AnyCodec, Node, pieces
 from nnpack.arguments import check_limits, check_plugins
 from nnpack.bindings import check_bindings, parse_names
 from nnpack.bulk import load_all
@@ -18,6 +18,7 @@ from nnpack.container import Section, Trailer
 from nnpack.directory import Directory
 from nnpack.errors import error
 from nnpack.limits import DEFAULT_LIMITS, Limits
+from nnpack.nodes.dense import Dense
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.sections import (
     bytes_leaf,
@@ -31,6 +32,7 @@ from nnpack.sections import (
     read_root,
 )
 from nnpack.source import AuthenticatedSource, BufferSource, Source, open_source
+from nnpack.stream import TOGETHER
 from nnpack.tensor import Tensor
 from nnpack.threads import whole_threads
 from nnpack.tree import NodeHead
@@ -252,18 +254,26 @@ class Reader(Mapping[str, Tensor]):
         return value
 
     def _run(
-        self, task: Callable[[tuple[int, int]], None], pieces: Iterable[tuple[int, int]]
+        self, task: Callable[[tuple[int, int]], None], node: Node, start: int, stop: int
     ) -> None:
-        """Call the task for each piece, on threads if there are several of both."""
+        """Call the task for each piece of a range, on threads if there are several of both."""
         if self._source.closed:
             raise ValueError("the file is closed")
-        todo = [*pieces]
+        todo = pieces(start, stop, node.grain, self._piece(node, stop - start))
         if self._threads == 1 or len(todo) == 1:
             for piece in todo:
                 task(piece)
             return
         for _ in self._submit(task, todo):
             pass
+
+    def _piece(self, node: Node, cells: int) -> int:
+        """Return how many elements are a piece: of a leaf, large shares for several threads."""
+        if self._threads == 1 or not isinstance(node, Dense):
+            return PIECE
+        turn = self._threads * TOGETHER // node.cell.itemsize
+        share = -(-cells // (self._threads * -(-cells // turn)))
+        return max(PIECE, share + node.grain - 1)
 
     def _submit(
         self, task: Callable[[tuple[int, int]], None], todo: list[tuple[int, int]]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any, Final, NamedTuple, Protocol
 
 from nnpack import container
-from nnpack.abc import AnyCodec
+from nnpack.abc import AnyCodec, Node, pieces
 from nnpack.arguments import check_binary_reader, check_limits, check_plugins
 from nnpack.bindings import check_bindings, parse_names
 from nnpack.container import Section, Trailer
@@ -257,6 +257,6 @@ class Stream:
             check_names(seen, names, tensors)
 
 
-def _run(task: Any, pieces: Any) -> None:
-    for piece in pieces:
+def _run(task: Callable[[tuple[int, int]], None], node: Node, start: int, stop: int) -> None:
+    for piece in pieces(start, stop, node.grain):
         task(piece)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from threading import Lock
@@ -31,6 +31,11 @@ AHEAD: Final = 11 << 19
 """Bytes of planes that are decoded together where a codec has a table: its lanes are few.
 
 A group, what is stored of it and what a block needs stay below 16 MiB."""
+TOGETHER: Final = 1 << 22
+"""Bytes of cells whose blocks are joined together, where there are several: threads that call numpy
+for a little work each spend their time on waiting for each other."""
+SEVERAL: Final = 3
+"""Blocks from which on that is faster: their planes are copied once more."""
 NOTHING: Final[Mapping[int, Array]] = {}
 CELLS, RAW = 0, 0
 """Ids of the transform and the codec that leave a leaf mappable."""
@@ -298,6 +303,9 @@ class Stream:
         ahead = _Ahead(self, blocks) if len(self.head.shared) and len(blocks) > 1 else None
 
         def fill(a: int, b: int, out: Array) -> None:
+            if not ahead:
+                done = self._decode_together(a, b, out)
+                a, out = a + done, out[done:]
             for index in range(a >> self.head.log2, -(-b >> self.head.log2)):
                 low, high = index * self.block, min((index + 1) * self.block, self.cells)
                 left, right = max(a, low), min(b, high)
@@ -358,15 +366,63 @@ class Stream:
             blocks: small ones, by the name of the section.
             out: [blocks, cells]; the transform is cellwise for their type.
         """
-        planes = [np.empty((len(out), size), np.uint8) for size in self._lengths(self.cells)]
         with lent() as scratch:
-            for row, (name, block) in enumerate(blocks.items()):
-                with located(block.start, name):
-                    found = self._planes(block, self.cells, scratch)
-                for plane, one in zip(planes, found, strict=True):
-                    plane[row] = one
-            joined = [plane.reshape(-1) for plane in planes]
-            self.transform.join(joined, self.dtype, out.reshape(-1), scratch=scratch)
+
+            def planes() -> Iterator[list[Array]]:
+                for name, block in blocks.items():
+                    with located(block.start, name):
+                        yield self._planes(block, self.cells, scratch)
+
+            self._join_rows(planes(), out, scratch)
+
+    def _decode_together(self, start: int, stop: int, out: Array) -> int:
+        """Decode what whole blocks a range begins with, if there are several; count their cells."""
+        first, last = start >> self.head.log2, stop >> self.head.log2
+        raw = self.head.is_raw and not self.dtype.packed
+        able = self.transform.rows or self.transform.cellwise(self.dtype)
+        if start % self.block or last - first < SEVERAL or raw or not able:
+            return 0
+        done, many = 0, max(1, TOGETHER // (self.block * self.dtype.itemsize))
+        for index in range(first, last, many):
+            some = range(index, min(index + many, last))
+            rows = out[done : done + len(some) * self.block].reshape(len(some), -1)
+            if len(some) < SEVERAL or not self._decode_rows(some, rows):
+                break
+            done += rows.size
+        return done
+
+    def _decode_rows(self, indices: range, out: Array) -> bool:
+        """Decode blocks into the rows of `out`; return whether it was possible."""
+        places = [self._place(index) for index in indices]
+        (at, _), (last, entries) = places[0], places[-1]
+        end = last + sum([up8(length) for length, _ in entries[:-1]]) + entries[-1][0]
+        with lent() as scratch:
+            stored = self.source.borrow(at, end - at, scratch)
+            try:
+                blocks = [Block(stored[start - at :], entries, start) for start, entries in places]
+                planes = (self._planes(block, self.block, scratch) for block in blocks)
+                return self._join_rows(planes, out, scratch)
+            except NnpackError:
+                return False  # told by the block that it is in
+
+    def _join_rows(self, found: Iterator[list[Array]], out: Array, scratch: Scratch) -> bool:
+        """Join the planes of blocks to the rows of `out`; return whether all have one form."""
+        planes: list[Array] = []
+        for row, block in enumerate(found):
+            if not row:
+                sizes = [(len(out), len(plane)) for plane in block]
+                planes = [
+                    scratch.take(f"planes {number}", rows * size).reshape(rows, size)
+                    for number, (rows, size) in enumerate(sizes)
+                ]
+            if [plane.shape[1] for plane in planes] != [len(plane) for plane in block]:
+                return False
+            for plane, one in zip(planes, block, strict=True):
+                plane[row] = one
+        if self.transform.cellwise(self.dtype):
+            planes, out = [plane.reshape(-1) for plane in planes], out.reshape(-1)
+        self.transform.join(planes, self.dtype, out, self.head.transform_parameter, scratch)
+        return True
 
     def _planes(
         self, block: Block, cells: int, scratch: Scratch, known: Mapping[int, Array] = NOTHING

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnpack.abc import PIECE, Fill, Node, pieces
+from nnpack.abc import PIECE, Fill, Node
 from nnpack.digest import logical_digest
 from nnpack.dtypes import BY_ID, Array, count
 from nnpack.errors import error, located, shown
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from nnpack.source import Source
     from nnpack.tree import NodeHead
 
-Run = Callable[[Callable[[tuple[int, int]], None], Iterable[tuple[int, int]]], None]
-"""run(task, pieces): call the task for each piece, on threads perhaps."""
+Run = Callable[[Callable[[tuple[int, int]], None], Node, int, int], None]
+"""run(task, node, start, stop): call the task for each piece of a range, on threads perhaps."""
 
 
 class Tensor:
@@ -157,7 +157,7 @@ class Tensor:
         if out.size:
             with located(self.section.offset, self.name):
                 fill = node.window(0, self.size)
-                self._run(_task(fill, out.reshape(-1), 0), pieces(0, self.size, node.grain))
+                self._run(_task(fill, out.reshape(-1), 0), node, 0, self.size)
         return out
 
     def _beside(self, node: Node) -> int:
@@ -187,13 +187,13 @@ class Tensor:
                 first, last = max(start, low), min(stop, high)
                 fill(first, last, cells[first - start : last - start])
 
-            self._slice(inside, node.grain, axes, self.shape, 0, out)
+            self._slice(inside, node, axes, self.shape, 0, out)
         return out.reshape(shape)
 
     def _slice(
         self,
         fill: Fill,
-        grain: int,
+        node: Node,
         axes: list[range],
         shape: tuple[int, ...],
         base: int,
@@ -207,11 +207,10 @@ class Tensor:
         whole = all(axis == range(dim) for axis, dim in zip(axes[1:], shape[1:], strict=True))
         if not axes or (whole and axes[0].step == 1):
             start = base + (axes[0][0] * row if axes else 0)
-            cuts = pieces(start, start + out.size, grain)
-            self._run(_task(fill, out.reshape(-1), -start), cuts)
+            self._run(_task(fill, out.reshape(-1), -start), node, start, start + out.size)
         elif row >= PIECE:
             for at, index in enumerate(axes[0]):
-                self._slice(fill, grain, axes[1:], shape[1:], base + index * row, out[at])
+                self._slice(fill, node, axes[1:], shape[1:], base + index * row, out[at])
         else:
             band = max(1, PIECE // row // abs(axes[0].step))
             for at in range(0, len(axes[0]), band):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
@@ -34,6 +35,7 @@ class Float5(Transform):
     id: ClassVar[int] = 5
     name: ClassVar[str] = "float5"
     forms: ClassVar[int] = 2
+    rows: ClassVar[bool] = True
 
     def accepts(self, dtype: DType) -> bool:
         """bfloat16 and float32."""
@@ -85,16 +87,17 @@ class Float5(Transform):
         scratch = scratch or Scratch()
         control, hot, rest = planes
         bits = out.view(dtype.uint)
-        main = len(bits) // TILE * TILE
+        main = bits.shape[-1] // TILE * TILE
         head = HEAD + ENTRY * parameter
-        bits[main:].view(np.uint8)[:] = control[head:]
+        bits[..., main:].view(np.uint8)[...] = control[..., head:]
+        control, bits = control[..., :head], bits[..., :main]
         if dtype.itemsize == 2:
-            _join(hot, rest, control[:head], bits[:main], scratch)
+            _join(hot, rest, control, bits, scratch)
         else:
-            high = scratch.take("float5 high", 2 * main).view("<u2")
-            top = len(rest) - 2 * main
-            _join(hot, rest[:top], control[:head], high, scratch)
-            join_halves(high.view("<u4"), rest[top:].view("<u4"), bits[:main])
+            high = scratch.take("float5 high", 2 * hot.size).view("<u2").reshape(hot.shape)
+            top = rest.shape[-1] - 2 * main
+            _join(hot, rest[..., :top], control, high, scratch)
+            join_halves(high.view("<u4"), rest[..., top:].view("<u4"), bits)
 
 
 def _split(x: Array, control: Array, scratch: Scratch) -> tuple[Array, Array]:
@@ -123,22 +126,25 @@ def _split(x: Array, control: Array, scratch: Scratch) -> tuple[Array, Array]:
 
 def _join(hot: Array, rest: Array, control: Array, out: Array, scratch: Scratch) -> None:
     """z[j] = pair's low byte << 5 ^ R[2j]; z[h + j] = pair >> 3 ^ R[2j + 1]; x = z + base << 7."""
-    listed = plane.read(control, len(out))
-    if control[0] == BYTES:
+    size = out.shape[-1]
+    listed = [plane.read(row, size) for row in np.atleast_2d(control)]
+    if control.flat[0] == BYTES:
         join_exponents(hot, rest.view("<u2"), out, scratch)
         return
-    a, b = out[: len(out) // 2], out[len(out) // 2 :]
-    pairs, spare = hot.view("<u2"), scratch.take("float5", a.nbytes).view("<u2")
+    a, b = out[..., : size // 2], out[..., size // 2 :]
+    pairs = hot.view("<u2")
+    spare = scratch.take("float5", pairs.nbytes).view("<u2").reshape(pairs.shape)
     _unpack(rest, a, b, scratch)
     np.bitwise_and(pairs, _BYTE, spare)
     np.multiply(spare, _TIMES_32, spare)
     np.bitwise_xor(a, spare, a)
     np.right_shift(pairs, _SHIFT[3], spare)
     np.bitwise_xor(b, spare, b)
-    if listed:
-        places, exponents = listed
-        out[places] = out[places] & _NO_EXPONENT | exponents.astype("<u2") << _SHIFT[7]
-    np.add(out, np.array(int(control[1]) << 7, "<u2"), out)
+    for z, exceptions in zip(np.atleast_2d(out), listed, strict=True):
+        if exceptions:
+            places, exponents = exceptions
+            z[places] = z[places] & _NO_EXPONENT | exponents.astype("<u2") << _SHIFT[7]
+    np.add(out, control[..., 1:2].astype("<u2") << _SHIFT[7], out)
 
 
 def _pack(a: Array, b: Array, scratch: Scratch) -> Array:
@@ -163,21 +169,22 @@ def _pack(a: Array, b: Array, scratch: Scratch) -> Array:
 
 def _unpack(rest: Array, a: Array, b: Array, scratch: Scratch) -> None:
     """Write the words of r from byte 0 on, and those from byte 1 on, but for other cells' bits."""
-    size = a.nbytes
-    held = scratch.take("float5 bytes", size + 1)
-    held[: len(rest)] = rest
-    words = held[:size].view("<u2")
-    first, second, third, last = words.reshape(4, -1)
+    size = 2 * a.shape[-1]
+    room = *a.shape[:-1], size + TILE
+    held = scratch.take("float5 bytes", math.prod(room)).reshape(room)
+    held[..., : rest.shape[-1]] = rest
+    words = held[..., :size].view("<u2")
+    first, second, third, last = np.split(words, 4, -1)
     _mix(first, second, third, last, scratch)
-    held[size] = held[0]
-    b.view(np.uint8)[:] = held[1:]
+    held[..., size] = held[..., 0]
+    b.view(np.uint8)[...] = held[..., 1 : size + 1]
     np.bitwise_and(b, _REST, b)
     np.bitwise_and(words, _REST, a)
 
 
 def _mix(first: Array, second: Array, third: Array, out: Array, scratch: Scratch) -> None:
     """Write the last quarter of the words, each of whose needed bits a free one decides."""
-    spare = scratch.take("float5 mix", out.nbytes).view("<u2")
+    spare = scratch.take("float5 mix", out.nbytes).view("<u2").reshape(out.shape)
     np.right_shift(first, _SHIFT[1], out)
     np.multiply(first, _TIMES_2, spare)
     np.bitwise_xor(out, spare, out)

@@ -31,6 +31,7 @@ class Pair(Transform):
     id: ClassVar[int] = 3
     name: ClassVar[str] = "pair"
     forms: ClassVar[int] = 2
+    rows: ClassVar[bool] = True
 
     def accepts(self, dtype: DType) -> bool:
         """bfloat16, float16, float32, int8, uint8, and float8 with a sign."""
@@ -99,24 +100,24 @@ class Pair(Transform):
         scratch = scratch or Scratch()
         control, hot, rest = planes
         bits = out.view(dtype.uint)
-        main = len(bits) // TILE * TILE
+        main = bits.shape[-1] // TILE * TILE
         head = HEAD + ENTRY * parameter
-        bits[main:].view(np.uint8)[:] = control[head:]
-        control = control[:head]
+        bits[..., main:].view(np.uint8)[...] = control[..., head:]
+        control, bits = control[..., :head], bits[..., :main]
         if dtype.name not in _EXPONENTS and control.any():
             raise error("bad-value", f"a pair of {dtype.name} with exponents")
         if _is_float8(dtype):
-            _join_signs(hot, rest, bits[:main], scratch)
+            _join_signs(hot, rest, bits, scratch)
         elif dtype.itemsize == 1:
-            _join_bytes(hot, rest, bits[:main], scratch)
+            _join_bytes(hot, rest, bits, scratch)
         elif dtype.name in _HALVES:
-            join_halves(hot.view(bits.dtype), rest.view(bits.dtype), bits[:main])
+            join_halves(hot.view(bits.dtype), rest.view(bits.dtype), bits)
         else:  # each step writes where the next one needs its result least
-            high = bits[:main] if dtype.itemsize == 2 else bits[main // 2 : main].view("<u2")
-            exponents = _join_nibbles(hot, control, high[main // 2 :].view(np.uint8))
-            join_exponents(exponents, rest[:main].view("<u2"), high, scratch)
+            high = bits if dtype.itemsize == 2 else bits[..., main // 2 :].view("<u2")
+            exponents = _join_nibbles(hot, control, high[..., main // 2 :].view(np.uint8))
+            join_exponents(exponents, rest[..., :main].view("<u2"), high, scratch)
             if dtype.itemsize == 4:
-                join_halves(high.view("<u4"), rest[main:].view("<u4"), bits[:main])
+                join_halves(high.view("<u4"), rest[..., main:].view("<u4"), bits)
 
 
 def _is_float8(dtype: DType) -> bool:
@@ -133,10 +134,10 @@ def _split_bytes(x: Array) -> tuple[Array, Array]:
 
 def _join_bytes(hot: Array, rest: Array, out: Array, scratch: Scratch) -> None:
     """x[j] = hot << 4 ^ rest & 15; x[h + j] = hot ^ rest >> 4."""
-    half = len(hot)
-    first, second = out[:half].view("<u2"), out[half:].view("<u2")
+    half = hot.shape[-1]
+    first, second = out[..., :half].view("<u2"), out[..., half:].view("<u2")
     hot, rest = hot.view("<u2"), rest.view("<u2")
-    spare = scratch.take("pair", half).view("<u2")
+    spare = scratch.take("pair", hot.nbytes).view("<u2").reshape(hot.shape)
     np.multiply(hot, _TIMES_16, first)
     np.bitwise_and(first, _HIGH, first)
     np.bitwise_and(rest, _LOW, spare)
@@ -158,10 +159,11 @@ def _split_signs(x: Array, scratch: Scratch) -> tuple[Array, Array]:
 
 def _join_signs(hot: Array, rest: Array, out: Array, scratch: Scratch) -> None:
     """x[i] = hot[i] ^ its sign; eight cells at a time, in eight strips."""
-    spare = scratch.take("pair", hot.nbytes).view("<u8").reshape(8, -1)
-    np.left_shift(rest.view("<u8"), _TO_TOP, spare)
+    strips = *hot.shape[:-1], 8, -1
+    spare = scratch.take("pair", hot.nbytes).view("<u8").reshape(strips)
+    np.left_shift(rest.view("<u8")[..., None, :], _TO_TOP, spare)
     np.bitwise_and(spare, _TOP, spare)
-    np.bitwise_xor(hot.view("<u8").reshape(8, -1), spare, out.view("<u8").reshape(8, -1))
+    np.bitwise_xor(hot.view("<u8").reshape(strips), spare, out.view("<u8").reshape(strips))
 
 
 def _split_nibbles(exponents: Array, control: Array) -> Array:
@@ -195,14 +197,16 @@ def _bases(exponents: Array) -> Iterator[int]:
 
 def _join_nibbles(hot: Array, control: Array, out: Array) -> Array:
     """Return the exponents, which are in `out` if they were half bytes."""
-    listed = plane.read(control, len(out))
-    if control[0] == BYTES:
+    listed = [plane.read(row, out.shape[-1]) for row in np.atleast_2d(control)]
+    if control.flat[0] == BYTES:
         return hot
-    pairs, low, high = hot.view("<u2"), out[: len(hot)], out[len(hot) :]
-    np.bitwise_and(pairs, _LOW, low.view("<u2"))
-    np.right_shift(pairs, _FOUR, high.view("<u2"))
-    np.bitwise_and(high.view("<u2"), _LOW, high.view("<u2"))
-    np.add(out, control[1], out)
-    if listed:
-        out[listed[0]] = listed[1]
+    half = out.shape[-1] // 2
+    pairs, low, high = hot.view("<u2"), out[..., :half].view("<u2"), out[..., half:].view("<u2")
+    np.bitwise_and(pairs, _LOW, low)
+    np.right_shift(pairs, _FOUR, high)
+    np.bitwise_and(high, _LOW, high)
+    np.add(out, control[..., 1:2], out)
+    for exponents, exceptions in zip(np.atleast_2d(out), listed, strict=True):
+        if exceptions:
+            exponents[exceptions[0]] = exceptions[1]
     return out

@@ -49,8 +49,8 @@ def join_halves(hot: Array, rest: Array, out: Array) -> None:
 
     The hot words may be the second half of `out`.
     """
-    half = len(hot)
-    first, second = out[:half], out[half:]
+    half = hot.shape[-1]
+    first, second = out[..., :half], out[..., half:]
     width, times, _ = _WORDS[8 * out.itemsize]
     np.right_shift(rest, width, first)
     np.bitwise_xor(hot, first, second)
@@ -81,10 +81,10 @@ def join_exponents(exponents: Array, rest: Array, out: Array, scratch: Scratch) 
 
     The exponents may be the second half of `out`.
     """
-    half = len(out) // 2
+    half = out.shape[-1] // 2
     pairs = exponents.view("<u2")
-    spare = scratch.take("spare", 2 * half).view("<u2")
-    first, second = out[:half], out[half:]
+    spare = scratch.take("spare", pairs.nbytes).view("<u2").reshape(pairs.shape)
+    first, second = out[..., :half], out[..., half:]
     np.multiply(pairs, _TIMES_128, first)
     np.bitwise_and(rest, _REST, spare)
     np.bitwise_xor(first, spare, first)
