@@ -32,7 +32,7 @@ from nnpack.sections import (
     read_root,
 )
 from nnpack.source import AuthenticatedSource, BufferSource, Source, open_source
-from nnpack.stream import TOGETHER
+from nnpack.stream import Stream
 from nnpack.tensor import Tensor
 from nnpack.threads import whole_threads
 from nnpack.tree import NodeHead
@@ -269,11 +269,11 @@ class Reader(Mapping[str, Tensor]):
 
     def _piece(self, node: Node, cells: int) -> int:
         """Return how many elements are a piece: of a leaf, large shares for several threads."""
-        if self._threads == 1 or not isinstance(node, Dense):
+        leaf = node.source if isinstance(node, Dense) else None
+        if self._threads == 1 or not isinstance(leaf, Stream):
             return PIECE
-        turn = self._threads * TOGETHER // node.cell.itemsize
-        share = -(-cells // (self._threads * -(-cells // turn)))
-        return max(PIECE, share + node.grain - 1)
+        turns = -(-cells // (self._threads * leaf.share))
+        return max(PIECE, -(-cells // (self._threads * turns)) + node.grain - 1)
 
     def _submit(
         self, task: Callable[[tuple[int, int]], None], todo: list[tuple[int, int]]

@@ -279,6 +279,15 @@ class Stream:
         return self.block
 
     @property
+    def share(self) -> int:
+        """Blocks that are joined together; a block alone if that cannot be."""
+        raw = self.head.is_raw and not self.dtype.packed
+        able = self.transform.rows or self.transform.cellwise(self.dtype)
+        if raw or len(self.head.shared) or not able:
+            return self.block
+        return max(self.block, TOGETHER // self.dtype.itemsize)
+
+    @property
     def stored(self) -> int:
         """Stored bytes."""
         return self.head.stored
@@ -303,9 +312,8 @@ class Stream:
         ahead = _Ahead(self, blocks) if len(self.head.shared) and len(blocks) > 1 else None
 
         def fill(a: int, b: int, out: Array) -> None:
-            if not ahead:
-                done = self._decode_together(a, b, out)
-                a, out = a + done, out[done:]
+            done = self._decode_together(a, b, out)
+            a, out = a + done, out[done:]
             for index in range(a >> self.head.log2, -(-b >> self.head.log2)):
                 low, high = index * self.block, min((index + 1) * self.block, self.cells)
                 left, right = max(a, low), min(b, high)
@@ -378,51 +386,56 @@ class Stream:
     def _decode_together(self, start: int, stop: int, out: Array) -> int:
         """Decode what whole blocks a range begins with, if there are several; count their cells."""
         first, last = start >> self.head.log2, stop >> self.head.log2
-        raw = self.head.is_raw and not self.dtype.packed
-        able = self.transform.rows or self.transform.cellwise(self.dtype)
-        if start % self.block or last - first < SEVERAL or raw or not able:
+        done, many = 0, self.share >> self.head.log2
+        if start % self.block or min(many, last - first) < SEVERAL:
             return 0
-        done, many = 0, max(1, TOGETHER // (self.block * self.dtype.itemsize))
         for index in range(first, last, many):
             some = range(index, min(index + many, last))
-            rows = out[done : done + len(some) * self.block].reshape(len(some), -1)
-            if len(some) < SEVERAL or not self._decode_rows(some, rows):
+            if len(some) < SEVERAL:
                 break
+            rows = out[done : done + len(some) * self.block].reshape(len(some), -1)
+            try:
+                self._decode_rows(some, rows)
+            except NnpackError:
+                for number, row in zip(some, rows, strict=True):
+                    self.decode(number, row)  # tells which of them it is
             done += rows.size
         return done
 
-    def _decode_rows(self, indices: range, out: Array) -> bool:
-        """Decode blocks into the rows of `out`; return whether it was possible."""
+    def _decode_rows(self, indices: range, out: Array) -> None:
+        """Decode whole blocks into the rows of `out`."""
         places = [self._place(index) for index in indices]
         (at, _), (last, entries) = places[0], places[-1]
         end = last + sum([up8(length) for length, _ in entries[:-1]]) + entries[-1][0]
         with lent() as scratch:
             stored = self.source.borrow(at, end - at, scratch)
-            try:
-                blocks = [Block(stored[start - at :], entries, start) for start, entries in places]
-                planes = (self._planes(block, self.block, scratch) for block in blocks)
-                return self._join_rows(planes, out, scratch)
-            except NnpackError:
-                return False  # told by the block that it is in
+            blocks = (Block(stored[start - at :], entries, start) for start, entries in places)
+            planes = (self._planes(block, self.block, scratch) for block in blocks)
+            self._join_rows(planes, out, scratch)
 
-    def _join_rows(self, found: Iterator[list[Array]], out: Array, scratch: Scratch) -> bool:
-        """Join the planes of blocks to the rows of `out`; return whether all have one form."""
+    def _join_rows(self, found: Iterable[list[Array]], out: Array, scratch: Scratch) -> None:
+        """Join the planes of each block to a row of `out`; of neighbours of one form together."""
         planes: list[Array] = []
+        first = 0
+
+        def join(stop: int) -> None:
+            rows, cells = [plane[: stop - first] for plane in planes], out[first:stop]
+            if self.transform.cellwise(self.dtype):
+                rows, cells = [plane.reshape(-1) for plane in rows], cells.reshape(-1)
+            self.transform.join(rows, self.dtype, cells, self.head.transform_parameter, scratch)
+
         for row, block in enumerate(found):
-            if not row:
-                sizes = [(len(out), len(plane)) for plane in block]
-                planes = [
-                    scratch.take(f"planes {number}", rows * size).reshape(rows, size)
-                    for number, (rows, size) in enumerate(sizes)
-                ]
             if [plane.shape[1] for plane in planes] != [len(plane) for plane in block]:
-                return False
+                if row:
+                    join(row)
+                first, left = row, len(out) - row
+                planes = [
+                    scratch.take(f"planes {number}", left * len(plane)).reshape(left, len(plane))
+                    for number, plane in enumerate(block)
+                ]
             for plane, one in zip(planes, block, strict=True):
-                plane[row] = one
-        if self.transform.cellwise(self.dtype):
-            planes, out = [plane.reshape(-1) for plane in planes], out.reshape(-1)
-        self.transform.join(planes, self.dtype, out, self.head.transform_parameter, scratch)
-        return True
+                plane[row - first] = one
+        join(len(out))
 
     def _planes(
         self, block: Block, cells: int, scratch: Scratch, known: Mapping[int, Array] = NOTHING

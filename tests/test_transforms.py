@@ -230,6 +230,52 @@ def test_a_block_of_another_form_stands_beside_the_others(transform):
         assert (part.view(np.uint8) == array[1000:2100].view(np.uint8)).all()
 
 
+TOGETHER = [(PAIR, name) for name in PAIRED] + [(FLOAT5, name) for name in FIVES]
+TOGETHER += [(TRANSFORMS[1], "float32"), (TRANSFORMS[4], "float16"), (TRANSFORMS[4], "float64")]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("transform", "name"), TOGETHER, ids=lambda given: getattr(given, "name", given)
+)
+def test_blocks_are_joined_together(transform, name, threads, monkeypatch):
+    """Blocks of another form are joined alone; a damaged one is told as if it were alone."""
+    dtype, parameter = named(name), 3 if name in FIVES else 0
+    bits = cells(name, 40 * 1024 + 100, "weights")
+    if parameter:
+        bits[8 * 1024 :][:5] = 0
+        for block in (14, 15, 30):
+            bits[block * 1024 :][:1024] = cells(name, 1024, "anything")
+    array = bits.view(dtype.numpy)
+    planes = len(transform.plane_lengths(1024, dtype, parameter))
+    codecs = (CODECS[0],) + (CODECS[1],) * (planes - 1)
+    plan = testing.Plan(transform, codecs, 10, parameter)
+    data = testing.file_of({"w": array}, planner=lambda _: plan)
+    joined, join = [], type(transform).join
+    monkeypatch.setattr(
+        type(transform),
+        "join",
+        lambda self, planes, dtype, out, *rest: (
+            joined.append(out.size) or join(self, planes, dtype, out, *rest)
+        ),
+    )
+    with nnpack.open(data, threads=threads) as file:
+        assert testing.same_bits(file["w"].read(), array)
+        assert max(joined) >= 10 * 1024
+        assert testing.same_bits(file["w"][700:30_000], array[700:30_000])
+        stream = file["w"].node.source
+    seconds = stream.start + stream.head.starts[1:-1:planes]  # where second planes begin
+    assert len(seconds) == 41
+    for at in seconds.tolist():
+        bad = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        with (
+            nnpack.open(bad, threads=threads) as file,
+            pytest.raises(nnpack.FormatError, match="bad-checksum") as caught,
+        ):
+            file["w"].read()
+        assert caught.value.offset == at
+
+
 def planes_of_ones(transform=PAIR):
     """Return the planes of 128 cells of which one is an exception."""
     dtype = named("bfloat16")
