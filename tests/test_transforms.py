@@ -240,7 +240,8 @@ TOGETHER += [(TRANSFORMS[1], "float32"), (TRANSFORMS[4], "float16"), (TRANSFORMS
 )
 def test_blocks_are_joined_together(transform, name, threads, monkeypatch):
     """Blocks of another form are joined alone; a damaged one is told as if it were alone."""
-    dtype, parameter = named(name), 3 if name in FIVES else 0
+    dtype = named(name)
+    parameter = min(3, transform.max_parameter(dtype))
     bits = cells(name, 40 * 1024 + 100, "weights")
     if parameter:
         bits[8 * 1024 :][:5] = 0
