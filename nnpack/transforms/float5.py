@@ -174,7 +174,8 @@ def _unpack(rest: Array, a: Array, b: Array, scratch: Scratch) -> None:
     held = scratch.take("float5 bytes", math.prod(room)).reshape(room)
     held[..., : rest.shape[-1]] = rest
     words = held[..., :size].view("<u2")
-    first, second, third, last = np.split(words, 4, -1)
+    part = size // 8
+    first, second, third, last = (words[..., k * part : (k + 1) * part] for k in range(4))
     _mix(first, second, third, last, scratch)
     held[..., size] = held[..., 0]
     b.view(np.uint8)[...] = held[..., 1 : size + 1]
