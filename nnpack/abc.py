@@ -93,7 +93,9 @@ class Transform(ABC):
     forms: ClassVar[int] = 1
     """Ways to spell a block; if there are several, the first plane is raw and begins with which."""
     rows: ClassVar[bool] = False
-    """Whether `join` takes several blocks of one form at once, without tails: a row for each."""
+    """Whether `join` takes several blocks at once, a row for each; of one form and without tails.
+
+    Forms whose planes are as long as each other's count as one."""
 
     @abstractmethod
     def accepts(self, dtype: DType) -> bool:

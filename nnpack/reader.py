@@ -272,6 +272,7 @@ class Reader(Mapping[str, Tensor]):
         leaf = node.source if isinstance(node, Dense) else None
         if self._threads == 1 or not isinstance(leaf, Stream):
             return PIECE
+        # Every thread has as many turns, of whole blocks.
         turns = -(-cells // (self._threads * leaf.share))
         return max(PIECE, -(-cells // (self._threads * turns)) + node.grain - 1)
 

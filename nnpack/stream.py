@@ -31,9 +31,11 @@ AHEAD: Final = 11 << 19
 """Bytes of planes that are decoded together where a codec has a table: its lanes are few.
 
 A group, what is stored of it and what a block needs stay below 16 MiB."""
-TOGETHER: Final = 1 << 22
-"""Bytes of cells whose blocks are joined together, where there are several: threads that call numpy
-for a little work each spend their time on waiting for each other."""
+TOGETHER: Final = 3 << 20
+"""Bytes of cells, or of planes, that are joined together where there are several blocks: threads
+that call numpy for a little work each spend their time on waiting for each other.
+
+So much is held of what is stored, of its planes, and of a join's own."""
 SEVERAL: Final = 3
 """Blocks from which on that is faster: their planes are copied once more."""
 NOTHING: Final[Mapping[int, Array]] = {}
@@ -278,14 +280,16 @@ class Stream:
         """A block."""
         return self.block
 
-    @property
+    @cached_property
     def share(self) -> int:
-        """Blocks that are joined together; a block alone if that cannot be."""
+        """Cells of the blocks that are joined together; of one block if that cannot be."""
         raw = self.head.is_raw and not self.dtype.packed
         able = self.transform.rows or self.transform.cellwise(self.dtype)
         if raw or len(self.head.shared) or not able:
             return self.block
-        return max(self.block, TOGETHER // self.dtype.itemsize)
+        sizes = [sum(self._lengths(self.block, form)) for form in range(self.transform.forms)]
+        many = TOGETHER // max(*sizes, self.block * self.dtype.itemsize)
+        return self.block * (many if many >= SEVERAL else 1)
 
     @property
     def stored(self) -> int:
@@ -312,21 +316,26 @@ class Stream:
         ahead = _Ahead(self, blocks) if len(self.head.shared) and len(blocks) > 1 else None
 
         def fill(a: int, b: int, out: Array) -> None:
-            done = self._decode_together(a, b, out)
-            a, out = a + done, out[done:]
-            for index in range(a >> self.head.log2, -(-b >> self.head.log2)):
+            left = a
+            while left < b:
+                done = self._decode_together(left, b, out[left - a :])
+                if done:
+                    left += done
+                    continue
+                index = left >> self.head.log2
                 low, high = index * self.block, min((index + 1) * self.block, self.cells)
-                left, right = max(a, low), min(b, high)
+                right = min(b, high)
                 target = out[left - a : right - a]
                 if (left, right) == (low, high):
                     self.decode(index, target, ahead.pop(index) if ahead else NOTHING)
-                    continue
-                have = next((cells for number, cells in kept if number == index), None)
-                if have is None:
-                    have = np.empty(high - low, self.dtype.numpy)
-                    self.decode(index, have, ahead.get(index) if ahead else NOTHING)
-                    kept[:] = [(index, have)]
-                target.view(np.uint8)[:] = have[left - low : right - low].view(np.uint8)
+                else:
+                    have = next((cells for number, cells in kept if number == index), None)
+                    if have is None:
+                        have = np.empty(high - low, self.dtype.numpy)
+                        self.decode(index, have, ahead.get(index) if ahead else NOTHING)
+                        kept[:] = [(index, have)]
+                    target.view(np.uint8)[:] = have[left - low : right - low].view(np.uint8)
+                left = right
 
         return fill
 
@@ -343,16 +352,26 @@ class Stream:
 
         Planes that are known are decoded already.
         """
-        at, entries = self._place(index)
         if self.head.is_raw and not self.dtype.packed:
+            at, entries = self._place(index)
             self.read_raw(at, entries[0][1], out)
             return
-        size = sum([up8(length) for length, _ in entries])
-        if (index + 1) * self.block >= self.cells:
-            size -= -entries[-1][0] & 7
         with lent() as scratch:
-            data = self.source.borrow(at, size, scratch)
-            self.decode_block(Block(data, entries, at), out, scratch, known)
+            (block,) = self._borrow(range(index, index + 1), scratch)
+            self.decode_block(block, out, scratch, known)
+
+    def _borrow(self, indices: range, scratch: Scratch) -> list[Block]:
+        """Return neighbouring blocks as they are stored, perhaps in scratch memory."""
+        places = [self._place(index) for index in indices]
+        spans = [sum([up8(length) for length, _ in entries]) for _, entries in places]
+        if indices.stop * self.block >= self.cells:  # nothing stands behind the last plane
+            spans[-1] -= -places[-1][1][-1][0] & 7
+        first, last = places[0][0], places[-1][0]
+        stored = self.source.borrow(first, last + spans[-1] - first, scratch)
+        return [
+            Block(stored[at - first :][:span], entries, at)
+            for (at, entries), span in zip(places, spans, strict=True)
+        ]
 
     def read_raw(self, at: int, crc: int, out: Array) -> None:
         """Read and check a block that stands at `at` as its cells are in memory."""
@@ -387,7 +406,7 @@ class Stream:
         """Decode what whole blocks a range begins with, if there are several; count their cells."""
         first, last = start >> self.head.log2, stop >> self.head.log2
         done, many = 0, self.share >> self.head.log2
-        if start % self.block or min(many, last - first) < SEVERAL:
+        if start % self.block:
             return 0
         for index in range(first, last, many):
             some = range(index, min(index + many, last))
@@ -395,23 +414,15 @@ class Stream:
                 break
             rows = out[done : done + len(some) * self.block].reshape(len(some), -1)
             try:
-                self._decode_rows(some, rows)
+                with lent() as scratch:
+                    blocks = self._borrow(some, scratch)
+                    planes = (self._planes(block, self.block, scratch) for block in blocks)
+                    self._join_rows(planes, rows, scratch)
             except NnpackError:
                 for number, row in zip(some, rows, strict=True):
                     self.decode(number, row)  # tells which of them it is
             done += rows.size
         return done
-
-    def _decode_rows(self, indices: range, out: Array) -> None:
-        """Decode whole blocks into the rows of `out`."""
-        places = [self._place(index) for index in indices]
-        (at, _), (last, entries) = places[0], places[-1]
-        end = last + sum([up8(length) for length, _ in entries[:-1]]) + entries[-1][0]
-        with lent() as scratch:
-            stored = self.source.borrow(at, end - at, scratch)
-            blocks = (Block(stored[start - at :], entries, start) for start, entries in places)
-            planes = (self._planes(block, self.block, scratch) for block in blocks)
-            self._join_rows(planes, out, scratch)
 
     def _join_rows(self, found: Iterable[list[Array]], out: Array, scratch: Scratch) -> None:
         """Join the planes of each block to a row of `out`; of neighbours of one form together."""
@@ -429,10 +440,9 @@ class Stream:
                 if row:
                     join(row)
                 first, left = row, len(out) - row
-                planes = [
-                    scratch.take(f"planes {number}", left * len(plane)).reshape(left, len(plane))
-                    for number, plane in enumerate(block)
-                ]
+                ends = np.cumsum([left * len(plane) for plane in block])
+                room = np.split(scratch.take("planes", int(ends[-1])), ends[:-1])
+                planes = [one.reshape(left, -1) for one in room]
             for plane, one in zip(planes, block, strict=True):
                 plane[row - first] = one
         join(len(out))

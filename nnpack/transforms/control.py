@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -55,6 +56,17 @@ def read(control: Array, size: int) -> tuple[Array, Array] | None:
     if places[-1] >= size:
         raise error("bad-index", f"an exception at {places[-1]} of {size} exponents")
     return places, control[stated : stated + listed]
+
+
+def each(control: Array, cells: Array) -> Iterator[tuple[Array, Array, Array]]:
+    """Check the control plane of each block; yield the cells of those that list exceptions.
+
+    With them come the places and what is stated of these. Either is of one block, or has rows.
+    """
+    for row, block in zip(np.atleast_2d(control), np.atleast_2d(cells), strict=True):
+        listed = read(row, len(block))
+        if listed:
+            yield block, *listed
 
 
 def without_room(control: Array, parameter: int) -> tuple[Array, int]:

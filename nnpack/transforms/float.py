@@ -53,7 +53,7 @@ class Float(Transform):
         rows = bits.view(np.uint8).reshape(-1, dtype.itemsize)
         for k, plane in enumerate(planes):
             rows[:, k] = plane
-        low = (scratch or Scratch()).take("float", bits.nbytes).view(bits.dtype)
+        low = (scratch or Scratch()).take("spare", bits.nbytes).view(bits.dtype)
         np.bitwise_and(bits, 1, low)
         np.left_shift(low, dtype.bits - 1, low)
         np.right_shift(bits, 1, bits)

@@ -126,25 +126,23 @@ def _split(x: Array, control: Array, scratch: Scratch) -> tuple[Array, Array]:
 
 def _join(hot: Array, rest: Array, control: Array, out: Array, scratch: Scratch) -> None:
     """z[j] = pair's low byte << 5 ^ R[2j]; z[h + j] = pair >> 3 ^ R[2j + 1]; x = z + base << 7."""
-    size = out.shape[-1]
-    listed = [plane.read(row, size) for row in np.atleast_2d(control)]
-    if control.flat[0] == BYTES:
+    half = out.shape[-1] // 2
+    based = control.flat[0] != BYTES
+    if based:
+        a, b, pairs = out[..., :half], out[..., half:], hot.view("<u2")
+        _unpack(rest, a, b, scratch)
+        spare = scratch.take("spare", pairs.nbytes).view("<u2").reshape(pairs.shape)
+        np.bitwise_and(pairs, _BYTE, spare)
+        np.multiply(spare, _TIMES_32, spare)
+        np.bitwise_xor(a, spare, a)
+        np.right_shift(pairs, _SHIFT[3], spare)
+        np.bitwise_xor(b, spare, b)
+    else:
         join_exponents(hot, rest.view("<u2"), out, scratch)
-        return
-    a, b = out[..., : size // 2], out[..., size // 2 :]
-    pairs = hot.view("<u2")
-    spare = scratch.take("float5", pairs.nbytes).view("<u2").reshape(pairs.shape)
-    _unpack(rest, a, b, scratch)
-    np.bitwise_and(pairs, _BYTE, spare)
-    np.multiply(spare, _TIMES_32, spare)
-    np.bitwise_xor(a, spare, a)
-    np.right_shift(pairs, _SHIFT[3], spare)
-    np.bitwise_xor(b, spare, b)
-    for z, exceptions in zip(np.atleast_2d(out), listed, strict=True):
-        if exceptions:
-            places, exponents = exceptions
-            z[places] = z[places] & _NO_EXPONENT | exponents.astype("<u2") << _SHIFT[7]
-    np.add(out, control[..., 1:2].astype("<u2") << _SHIFT[7], out)
+    for z, places, exponents in plane.each(control, out):
+        z[places] = z[places] & _NO_EXPONENT | exponents.astype("<u2") << _SHIFT[7]
+    if based:
+        np.add(out, control[..., 1:2].astype("<u2") << _SHIFT[7], out)
 
 
 def _pack(a: Array, b: Array, scratch: Scratch) -> Array:
@@ -170,7 +168,7 @@ def _pack(a: Array, b: Array, scratch: Scratch) -> Array:
 def _unpack(rest: Array, a: Array, b: Array, scratch: Scratch) -> None:
     """Write the words of r from byte 0 on, and those from byte 1 on, but for other cells' bits."""
     size = 2 * a.shape[-1]
-    room = *a.shape[:-1], size + TILE
+    room = *a.shape[:-1], size + TILE  # a byte more is needed; so rows begin at cache lines
     held = scratch.take("float5 bytes", math.prod(room)).reshape(room)
     held[..., : rest.shape[-1]] = rest
     words = held[..., :size].view("<u2")
@@ -185,7 +183,7 @@ def _unpack(rest: Array, a: Array, b: Array, scratch: Scratch) -> None:
 
 def _mix(first: Array, second: Array, third: Array, out: Array, scratch: Scratch) -> None:
     """Write the last quarter of the words, each of whose needed bits a free one decides."""
-    spare = scratch.take("float5 mix", out.nbytes).view("<u2").reshape(out.shape)
+    spare = scratch.take("spare", out.nbytes).view("<u2").reshape(out.shape)
     np.right_shift(first, _SHIFT[1], out)
     np.multiply(first, _TIMES_2, spare)
     np.bitwise_xor(out, spare, out)

@@ -137,7 +137,7 @@ def _join_bytes(hot: Array, rest: Array, out: Array, scratch: Scratch) -> None:
     half = hot.shape[-1]
     first, second = out[..., :half].view("<u2"), out[..., half:].view("<u2")
     hot, rest = hot.view("<u2"), rest.view("<u2")
-    spare = scratch.take("pair", hot.nbytes).view("<u2").reshape(hot.shape)
+    spare = scratch.take("spare", hot.nbytes).view("<u2").reshape(hot.shape)
     np.multiply(hot, _TIMES_16, first)
     np.bitwise_and(first, _HIGH, first)
     np.bitwise_and(rest, _LOW, spare)
@@ -160,7 +160,7 @@ def _split_signs(x: Array, scratch: Scratch) -> tuple[Array, Array]:
 def _join_signs(hot: Array, rest: Array, out: Array, scratch: Scratch) -> None:
     """x[i] = hot[i] ^ its sign; eight cells at a time, in eight strips."""
     strips = *hot.shape[:-1], 8, -1
-    spare = scratch.take("pair", hot.nbytes).view("<u8").reshape(strips)
+    spare = scratch.take("spare", hot.nbytes).view("<u8").reshape(strips)
     np.left_shift(rest.view("<u8")[..., None, :], _TO_TOP, spare)
     np.bitwise_and(spare, _TOP, spare)
     np.bitwise_xor(hot.view("<u8").reshape(strips), spare, out.view("<u8").reshape(strips))
@@ -197,16 +197,14 @@ def _bases(exponents: Array) -> Iterator[int]:
 
 def _join_nibbles(hot: Array, control: Array, out: Array) -> Array:
     """Return the exponents, which are in `out` if they were half bytes."""
-    listed = [plane.read(row, out.shape[-1]) for row in np.atleast_2d(control)]
-    if control.flat[0] == BYTES:
-        return hot
-    half = out.shape[-1] // 2
-    pairs, low, high = hot.view("<u2"), out[..., :half].view("<u2"), out[..., half:].view("<u2")
-    np.bitwise_and(pairs, _LOW, low)
-    np.right_shift(pairs, _FOUR, high)
-    np.bitwise_and(high, _LOW, high)
-    np.add(out, control[..., 1:2], out)
-    for exponents, exceptions in zip(np.atleast_2d(out), listed, strict=True):
-        if exceptions:
-            exponents[exceptions[0]] = exceptions[1]
-    return out
+    based = control.flat[0] != BYTES
+    if based:
+        half = out.shape[-1] // 2
+        pairs, low, high = hot.view("<u2"), out[..., :half].view("<u2"), out[..., half:].view("<u2")
+        np.bitwise_and(pairs, _LOW, low)
+        np.right_shift(pairs, _FOUR, high)
+        np.bitwise_and(high, _LOW, high)
+        np.add(out, control[..., 1:2], out)
+    for exponents, places, stated in plane.each(control, out):
+        exponents[places] = stated
+    return out if based else hot
