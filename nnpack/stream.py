@@ -427,6 +427,7 @@ class Stream:
     def _join_rows(self, found: Iterable[list[Array]], out: Array, scratch: Scratch) -> None:
         """Join the planes of each block to a row of `out`; of neighbours of one form together."""
         planes: list[Array] = []
+        form: list[int] = []
         first = 0
 
         def join(stop: int) -> None:
@@ -436,13 +437,12 @@ class Stream:
             self.transform.join(rows, self.dtype, cells, self.head.transform_parameter, scratch)
 
         for row, block in enumerate(found):
-            if [plane.shape[1] for plane in planes] != [len(plane) for plane in block]:
+            lengths = [len(plane) for plane in block]
+            if lengths != form:
                 if row:
                     join(row)
-                first, left = row, len(out) - row
-                ends = np.cumsum([left * len(plane) for plane in block])
-                room = np.split(scratch.take("planes", int(ends[-1])), ends[:-1])
-                planes = [one.reshape(left, -1) for one in room]
+                first, form = row, lengths
+                planes = _rows(lengths, len(out) - row, scratch)
             for plane, one in zip(planes, block, strict=True):
                 plane[row - first] = one
         join(len(out))
@@ -558,6 +558,15 @@ class _Ahead:
                     group[block][number] = plane
             self._groups[key] = group
         return self._groups[key]
+
+
+def _rows(lengths: Sequence[int], rows: int, scratch: Scratch) -> list[Array]:
+    """Return memory for so many rows of each plane."""
+    held, at, planes = scratch.take("planes", rows * sum(lengths)), 0, []
+    for length in lengths:
+        planes.append(held[at : at + rows * length].reshape(rows, length))
+        at += rows * length
+    return planes
 
 
 def _plane(codec: Codec, stored: memoryview, size: int, number: int, scratch: Scratch) -> Array:

@@ -63,7 +63,8 @@ def each(control: Array, cells: Array) -> Iterator[tuple[Array, Array, Array]]:
 
     With them come the places and what is stated of these. Either is of one block, or has rows.
     """
-    for row, block in zip(np.atleast_2d(control), np.atleast_2d(cells), strict=True):
+    blocks = zip(control, cells, strict=True) if control.ndim == 2 else ((control, cells),)
+    for row, block in blocks:
         listed = read(row, len(block))
         if listed:
             yield block, *listed
