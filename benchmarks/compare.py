@@ -5,18 +5,20 @@ each round saves and loads every case once with every contestant, each time in a
 own (`contestant.py`), as a model is loaded. Files are in the page cache, arrays are fresh, nnpack
 checks all its checksums. Writes a table and a picture to `benchmarks/results/`, and says of each
 point of a peer which profile dominates it: at least as small (within 0.1 point), and at least as
-fast to decode.
+fast to decode. `--cases` measures some again and keeps what was found of the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,23 +65,34 @@ class Point(NamedTuple):
     encode: Speed
     decode: dict[int, Speed]
 
+    @classmethod
+    def of(
+        cls, case: str, name: str, size: float, encode: list[float], decode: dict[str, list[float]]
+    ) -> Point:
+        """Return a point that was written as JSON."""
+        speeds = {int(threads): Speed(*speed) for threads, speed in decode.items()}
+        return cls(case, name, size, Speed(*encode), speeds)
+
 
 def main() -> None:
     """Run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--cases", nargs="*", help="by default all")
+    parser.add_argument("--cases", nargs="*", help="measured again; by default all")
     options = parser.parse_args()
-    points: list[Point] = []
-    report = ""
+    held = RESULTS / "compare.json"
+    kept = [] if options.cases is None else json.loads(held.read_text())
+    points = {name: [Point.of(*row) for row in kept if row[0] == name] for name in cases()}
+    RESULTS.mkdir(exist_ok=True)
     for name, make in cases().items():
-        if not options.cases or name in options.cases:
-            points += measure(name, make(), options.rounds)
-            report = render(points, options.rounds)
-            RESULTS.mkdir(exist_ok=True)
-            (RESULTS / "compare.md").write_text(report)  # so far: all of them take an hour
+        if options.cases is None or name in options.cases:
+            points[name] = measure(name, make(), options.rounds)
+            held.write_text(json.dumps([*chain(*points.values())], indent=1) + "\n")
+    found = [*chain(*points.values())]
+    report = render(found, options.rounds)
     print(report)
-    draw(points, RESULTS / "compare.png")
+    (RESULTS / "compare.md").write_text(report)
+    draw(found, RESULTS / "compare.png")
 
 
 def cases() -> dict[str, Callable[[], Case]]:
