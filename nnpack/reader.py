@@ -259,22 +259,17 @@ class Reader(Mapping[str, Tensor]):
         """Call the task for each piece of a range, on threads if there are several of both."""
         if self._source.closed:
             raise ValueError("the file is closed")
-        todo = pieces(start, stop, node.grain, self._piece(node, stop - start))
-        if self._threads == 1 or len(todo) == 1:
+        leaf = node.source if isinstance(node, Dense) else None
+        threads, size = self._threads, PIECE
+        if isinstance(leaf, Stream):
+            threads, size = leaf.shares(stop - start, threads)
+        todo = pieces(start, stop, node.grain, size)
+        if threads == 1 or len(todo) == 1:
             for piece in todo:
                 task(piece)
             return
         for _ in self._submit(task, todo):
             pass
-
-    def _piece(self, node: Node, cells: int) -> int:
-        """Return how many elements are a piece: of a leaf, large shares for several threads."""
-        leaf = node.source if isinstance(node, Dense) else None
-        if self._threads == 1 or not isinstance(leaf, Stream):
-            return PIECE
-        # Every thread has as many turns, of whole blocks.
-        turns = -(-cells // (self._threads * leaf.share))
-        return max(PIECE, -(-cells // (self._threads * turns)) + node.grain - 1)
 
     def _submit(
         self, task: Callable[[tuple[int, int]], None], todo: list[tuple[int, int]]

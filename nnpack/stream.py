@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from nnpack.abc import AnyCodec, Codec, Fill, TableCodec, Transform
+from nnpack.abc import PIECE, AnyCodec, Codec, Fill, TableCodec, Transform
 from nnpack.codecs import CODECS, TABLED
 from nnpack.dtypes import Array, DType
 from nnpack.errors import NnpackError, error, located
@@ -290,6 +290,17 @@ class Stream:
         sizes = [sum(self._lengths(self.block, form)) for form in range(self.transform.forms)]
         many = TOGETHER // max(*sizes, self.block * self.dtype.itemsize)
         return self.block * (many if many >= SEVERAL else 1)
+
+    def shares(self, cells: int, threads: int) -> tuple[int, int]:
+        """Return how many threads so many cells are worth, and the cells that one takes at once.
+
+        Each has as many turns. A few blocks are read sooner by one thread.
+        """
+        threads = min(threads, cells // max(SEVERAL * self.block, PIECE))
+        if threads < 2:
+            return 1, PIECE
+        turns = -(-cells // (threads * self.share))
+        return threads, max(PIECE, -(-cells // (threads * turns)) + self.block - 1)
 
     @property
     def stored(self) -> int:

@@ -439,8 +439,8 @@ def test_a_directory_is_not_explained_before_its_size_is_checked():
 
 @pytest.fixture
 def stored(tmp_path):
-    """A file of several blocks."""
-    array = np.random.default_rng(0).integers(0, 9, 1 << 20)
+    """A file of blocks for several threads."""
+    array = np.random.default_rng(0).integers(0, 9, 1 << 21)
     nnpack.save_file({"w": array}, tmp_path / "a.nnpk")
     return tmp_path / "a.nnpk"
 

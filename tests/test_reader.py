@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import nnpack
-from nnpack import jsontext, memory, source, testing
+from nnpack import jsontext, memory, source, stream, testing
 from nnpack.abc import Codec, Node
 from nnpack.codecs import CODECS
 from nnpack.transforms import TRANSFORMS
@@ -255,7 +255,8 @@ BIG = np.arange(300_000, dtype=np.uint32).reshape(600, 500)
 @pytest.mark.parametrize("value", [
     BIG, nnpack.Codebook(np.arange(256, dtype=np.uint64), (BIG % 251).astype(np.uint8)),
     nnpack.Csr.from_numpy(BIG % 3), nnpack.Quantized(BIG[:, :1], np.float32(2))], ids=lambda v: getattr(v, "name", "array"))  # fmt: skip
-def test_threads_change_nothing(value, threads):
+def test_threads_change_nothing(value, threads, monkeypatch):
+    monkeypatch.setattr(stream, "PIECE", 1 << 12)  # what is worth a thread
     data = testing.file_of({"w": value}, planner=small_blocks)
     wanted = np.asarray(value)
     with nnpack.open(data, threads=threads) as reader:

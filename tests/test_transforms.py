@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nnpack
-from nnpack import testing
+from nnpack import stream, testing
 from nnpack.abc import Codec
 from nnpack.codecs import CODECS
 from nnpack.dtypes import named
@@ -252,6 +252,7 @@ def test_blocks_are_joined_together(transform, name, threads, monkeypatch):
     codecs = (CODECS[0],) + (CODECS[1],) * (planes - 1)
     plan = testing.Plan(transform, codecs, 10, parameter)
     data = testing.file_of({"w": array}, planner=lambda _: plan)
+    monkeypatch.setattr(stream, "PIECE", 1 << 13)  # what is worth a thread
     joined, join = [], type(transform).join
     monkeypatch.setattr(
         type(transform),
@@ -264,9 +265,10 @@ def test_blocks_are_joined_together(transform, name, threads, monkeypatch):
         for start, stop in ((0, len(array)), (700, 30_000)):
             joined.clear()
             assert testing.same_bits(file["w"][start:stop], array[start:stop])
-            assert max(joined) >= 10 * 1024
-        stream = file["w"].node.source
-    starts, lengths = stream.start + stream.head.starts[:-1], stream.head.table[:, 0]
+            assert max(joined) >= 4 * 1024
+        leaf = file["w"].node.source
+        assert leaf.shares(40 * 1024, threads)[0] == threads
+    starts, lengths = leaf.start + leaf.head.starts[:-1], leaf.head.table[:, 0]
     assert len(starts) == 41 * planes
     padded = np.flatnonzero(lengths[:-1] % 8)  # nothing stands behind the last
     places = [(at, at, "bad-checksum") for at in starts[1::planes].tolist()]
