@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -104,8 +104,7 @@ def cases() -> dict[str, Callable[[], Case]]:
         "fp8": lambda: case("float8_e4m3fn", fp8()),
         "int8 per row": lambda: case("int8", int8()),
         "int4 groups of 32": lambda: case("uint4", int4()),
-        "bf16, 200 MB": lambda: case("bfloat16", many()),
-        "bf16, 200 MB, large": lambda: case("bfloat16", large()),
+        "bf16, 200 MB": lambda: case("bfloat16", large()),
         "bf16 Gauss": lambda: case("bfloat16", drawn(lambda rng, n: rng.standard_normal(n))),
         "bf16 Laplace": lambda: case("bfloat16", drawn(lambda rng, n: rng.laplace(size=n))),
         "bf16 Student t, 4": lambda: case("bfloat16", drawn(lambda rng, n: rng.standard_t(4, n))),
@@ -157,23 +156,15 @@ def int4() -> Arrays:
     return found
 
 
-def many() -> Arrays:
-    """Return the model many times over, its rows in another order each time."""
-    return {f"{k}.{name}": array for k, copy in enumerate(copies()) for name, array in copy.items()}
-
-
 def large() -> Arrays:
-    """Return the model with as many times the rows, as a larger model has them."""
-    found = [*copies()]
-    return {name: np.concatenate([copy[name] for copy in found]) for name in found[0]}
-
-
-def copies() -> Iterator[Arrays]:
-    """Yield the model with its rows in another order each time, until all together are large."""
-    rng, arrays, size = np.random.default_rng(0), cast("bfloat16"), 0
+    """Return the model many times over, its rows in another order each time."""
+    rng, found, size, copy = np.random.default_rng(0), {}, 0, 0
     while size < LARGE:
-        yield {name: rng.permutation(array) for name, array in arrays.items()}
-        size += sum(array.nbytes for array in arrays.values())
+        for name, array in cast("bfloat16").items():
+            found[f"{copy}.{name}"] = rng.permutation(array)
+            size += array.nbytes
+        copy += 1
+    return found
 
 
 def drawn(draw: Callable[[np.random.Generator, int], np.ndarray]) -> Arrays:
@@ -298,6 +289,9 @@ def render(points: list[Point], rounds: int) -> str:
         'not dominated; "none" where every profile is larger still, and by how much the least.',
         f"Not installed: {', '.join(peers.missing()) or 'none'}.",
     ]
+    absent = cases().keys() - {point.case for point in points}
+    if absent:
+        lines.append(f"Not measured: {'; '.join(sorted(absent))}.")
     for case in dict.fromkeys(point.case for point in points):
         lines += ["", f"## {case}", ""]
         lines += ["| | size % | encode | decode, 1 thread | 2 threads | dominated by |"]
