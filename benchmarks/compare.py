@@ -78,7 +78,7 @@ def main() -> None:
     """Run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--cases", nargs="*", help="measured again; by default all")
+    parser.add_argument("--cases", nargs="*", choices=cases(), help="measured again, maybe none")
     options = parser.parse_args()
     held = RESULTS / "compare.json"
     kept = [] if options.cases is None else json.loads(held.read_text())
@@ -87,7 +87,8 @@ def main() -> None:
     for name, make in cases().items():
         if options.cases is None or name in options.cases:
             points[name] = measure(name, make(), options.rounds)
-            held.write_text(json.dumps([*chain(*points.values())], indent=1) + "\n")
+            rows = ",\n".join(json.dumps(point) for point in chain(*points.values()))
+            held.write_text(f"[{rows}]\n")
     found = [*chain(*points.values())]
     report = render(found, options.rounds)
     print(report)

@@ -38,7 +38,7 @@ class Form:
     def __init__(self, tensor: Tensor, stream: Stream) -> None:
         """Take what the first of them has, which is parsed and checked."""
         self.shape, self.charge, self.memory = tensor.shape, tensor.charge, stream.dtype.numpy
-        self.raw = stream.head.is_raw and not stream.dtype.packed
+        self.raw = stream.is_plain
         cellwise = stream.transform.cellwise(stream.dtype)
         self.together = cellwise and not self.raw and tensor.nbytes <= SMALL
         self.first = stream

@@ -240,4 +240,4 @@ def _is_plain(node: Node) -> bool:
     if not isinstance(node, Dense):
         return False
     stream = node.source
-    return isinstance(stream, Stream) and stream.head.is_raw and not stream.dtype.packed
+    return isinstance(stream, Stream) and stream.is_plain

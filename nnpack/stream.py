@@ -280,12 +280,16 @@ class Stream:
         """A block."""
         return self.block
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the stored bytes are the cells as they are in memory."""
+        return self.head.is_raw and not self.dtype.packed
+
     @cached_property
     def share(self) -> int:
         """Cells of the blocks that are joined together; of one block if that cannot be."""
-        raw = self.head.is_raw and not self.dtype.packed
         able = self.transform.rows or self.transform.cellwise(self.dtype)
-        if raw or len(self.head.shared) or not able:
+        if self.is_plain or len(self.head.shared) or not able:
             return self.block
         sizes = [sum(self._lengths(self.block, form)) for form in range(self.transform.forms)]
         many = TOGETHER // max(*sizes, self.block * self.dtype.itemsize)
@@ -363,7 +367,7 @@ class Stream:
 
         Planes that are known are decoded already.
         """
-        if self.head.is_raw and not self.dtype.packed:
+        if self.is_plain:
             at, entries = self._place(index)
             self.read_raw(at, entries[0][1], out)
             return

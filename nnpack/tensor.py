@@ -247,7 +247,7 @@ class Tensor:
         """
         node = self.node
         stream = node.source if isinstance(node, Dense) else None
-        if not isinstance(stream, Stream) or not stream.head.is_raw or node.cell.packed:
+        if not isinstance(stream, Stream) or not stream.is_plain:
             raise ValueError(f"{self.name!a} is not stored raw in whole bytes: use read()")
         view = stream.view().reshape(self.shape)
         view.flags.writeable = False  # an empty one is of no file

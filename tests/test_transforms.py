@@ -268,6 +268,7 @@ def test_blocks_are_joined_together(transform, name, threads, monkeypatch):
             assert max(joined) >= 4 * 1024
         leaf = file["w"].node.source
         assert leaf.shares(40 * 1024, threads)[0] == threads
+        assert leaf.shares(2 * stream.PIECE - 1, 8) == (1, stream.PIECE)
     starts, lengths = leaf.start + leaf.head.starts[:-1], leaf.head.table[:, 0]
     assert len(starts) == 41 * planes
     padded = np.flatnonzero(lengths[:-1] % 8)  # nothing stands behind the last
