@@ -13,7 +13,7 @@ from nnpack.codecs import CODECS
 from nnpack.dtypes import BY_NAME, DTYPES, Array, DType, count, from_cells
 from nnpack.nodes.dense import Dense
 from nnpack.profiles import Plan
-from nnpack.stream import RAW
+from nnpack.streamhead import RAW
 from nnpack.transforms import TRANSFORMS
 from nnpack.writer import Writer
 

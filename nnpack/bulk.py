@@ -14,7 +14,8 @@ from nnpack.nodes.dense import Dense
 from nnpack.scratch import Scratch, lent
 from nnpack.sections import but_checksum
 from nnpack.source import SMALL, Source
-from nnpack.stream import ENTRY, Block, Entries, Stream, check_crc
+from nnpack.stream import Block, Entries, Stream, check_crc
+from nnpack.streamhead import ENTRY
 from nnpack.tensor import Tensor
 from nnpack.tree import one_block
 from nnpack.wire import U32, up8

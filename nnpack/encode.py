@@ -18,7 +18,7 @@ from nnpack.nodes.dense import Dense, InMemory
 from nnpack.payload import Payload
 from nnpack.profiles import Plan
 from nnpack.scratch import Scratch, lent
-from nnpack.stream import RAW, StreamHead
+from nnpack.streamhead import RAW, StreamHead
 from nnpack.wire import crc32, up8
 
 _T = TypeVar("_T")

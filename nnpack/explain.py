@@ -24,7 +24,7 @@ from nnpack.nodes.cell import read_cell
 from nnpack.nodes.quantized import DIVIDE, FLAT
 from nnpack.sections import directory_leaf, parse_payload, read_bytes
 from nnpack.source import Source, open_source
-from nnpack.stream import ENTRY
+from nnpack.streamhead import ENTRY
 from nnpack.transforms import TRANSFORMS
 from nnpack.tree import NodeHead
 from nnpack.walk import Finder

@@ -14,7 +14,8 @@ from nnpack.nodes import KINDS
 from nnpack.nodes.dense import Dense
 from nnpack.nodes.opaque import Decoder, Opaque
 from nnpack.source import Source
-from nnpack.stream import Stream, StreamHead
+from nnpack.stream import Stream
+from nnpack.streamhead import StreamHead
 from nnpack.transforms import TRANSFORMS
 from nnpack.tree import CODEC, DTYPE, KIND, TRANSFORM, NodeHead
 from nnpack.wire import Cursor

@@ -17,7 +17,7 @@ from nnpack.codecs.zstd import WEIGHTS, Zstd
 from nnpack.dtypes import Array, DType
 from nnpack.limits import MAX_PLANE_BLOCK
 from nnpack.nodes.dense import Dense
-from nnpack.stream import CELLS, ENTRY, RAW
+from nnpack.streamhead import CELLS, ENTRY, RAW
 from nnpack.transforms import TRANSFORMS
 from nnpack.transforms.control import exceptions
 

@@ -15,7 +15,8 @@ from nnpack.limits import Limits
 from nnpack.nodes.dense import Dense
 from nnpack.plugins import Plugins, split_plugins
 from nnpack.source import CHUNK, Source, compute_root, sha256
-from nnpack.stream import CELLS, RAW, check_crc
+from nnpack.stream import check_crc
+from nnpack.streamhead import CELLS, RAW
 from nnpack.tree import NodeHead, lay_out, parse_tree
 from nnpack.wire import U32, up8
 

@@ -23,7 +23,7 @@ from nnpack.nodes.dense import Dense
 from nnpack.nodes.opaque import Opaque
 from nnpack.nodes.quantized import NAN_BITS, RESULTS, STEPS, Quantized
 from nnpack.profiles import Plan
-from nnpack.stream import RAW
+from nnpack.streamhead import RAW
 from nnpack.transforms import TRANSFORMS
 from nnpack.writer import Writer
 

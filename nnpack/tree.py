@@ -11,7 +11,7 @@ from nnpack.dtypes import BY_ID, check_shape, count
 from nnpack.errors import error, located
 from nnpack.limits import MAX_DEPTH, MAX_NODES
 from nnpack.nodes.dense import Dense
-from nnpack.stream import ENTRY, StreamHead
+from nnpack.streamhead import ENTRY, StreamHead
 from nnpack.wire import Cursor, up8, up_align
 
 _HEAD: Final = struct.Struct("<BBBBB3sII")
