@@ -119,11 +119,10 @@ class Together:
         """Read one; return whether it is time to decode."""
         form, section = member.form, member.section
         with located(section.offset, section.name), lent() as scratch:
-            block = member.borrow(self._source, scratch)
-            # A copy: what was read around it, such as padding, is not held.
-            block = block._replace(stored=memoryview(bytes(block.stored)))
-        self._waiting.setdefault(form, {})[section.name] = block
-        self._size += form.charge + len(block.stored) + BLOCK
+            stored, entries, start = member.borrow(self._source, scratch)
+            held = memoryview(bytes(stored))  # not what was read around it, such as padding
+        self._waiting.setdefault(form, {})[section.name] = Block(held, entries, start)
+        self._size += form.charge + len(held) + BLOCK
         return self._size >= TOGETHER
 
     def decode(self) -> dict[str, Array]:

@@ -101,13 +101,13 @@ class Section(NamedTuple):
         length = HEAD_SIZE + len(rest)
         kind, flags, alignment, payload = self.type, self.flags, self.alignment, self.payload_length
         fixed = _HEAD.pack(SYNC, kind, flags, length, size, alignment, 0, payload, 0, 0)
-        crc = crc32(rest, crc32(fixed, crc32(U64.pack(self.offset))))
+        crc = crc32(U64.pack(self.offset) + fixed + rest)
         return fixed[:_CRC_AT] + U32.pack(crc) + rest
 
 
 def head_crc(offset: int, head: bytes) -> int:
     """CRC-32 of the head's place and bytes, its own field as zero (SPEC 5.2)."""
-    return int(crc32(head[:_CRC_AT] + bytes(4) + head[HEAD_SIZE:], crc32(U64.pack(offset))))
+    return int(crc32(U64.pack(offset) + head[:_CRC_AT] + bytes(4) + head[HEAD_SIZE:]))
 
 
 def check_inline(section: Section, inline: bytes | memoryview) -> None:

@@ -9,6 +9,9 @@ import numpy as np
 
 from nnpack.dtypes import Array
 
+STEP: Final = 1 << 18
+"""Bytes by which a buffer grows: what is a little longer than the last one needs no other pages."""
+
 
 class Scratch:
     """Buffers by role, for one piece of work at a time; a role's bytes are its caller's alone."""
@@ -21,7 +24,7 @@ class Scratch:
         """Return bytes whose content is undefined; the next call for the role may change them."""
         held = self._held.get(role)
         if held is None or len(held) < size:
-            held = self._held[role] = np.empty(size, np.uint8)
+            held = self._held[role] = np.empty(size + -size % STEP, np.uint8)
         return held[:size]
 
 

@@ -44,9 +44,7 @@ class Source(ABC):
     def borrow(self, offset: int, size: int, scratch: Scratch) -> memoryview:
         """Return bytes as `read` does, perhaps in scratch memory."""
         self._check(offset, size)
-        out = scratch.take("borrowed", size).data
-        self._read_into(offset, out)
-        return out
+        return self._borrow(offset, size, scratch)
 
     def read_into(self, offset: int, out: memoryview) -> None:
         """Fill `out`, or raise `TruncatedError`."""
@@ -70,6 +68,11 @@ class Source(ABC):
 
     @abstractmethod
     def _read(self, offset: int, size: int) -> memoryview: ...
+
+    def _borrow(self, offset: int, size: int, scratch: Scratch) -> memoryview:
+        out = scratch.take("borrowed", size).data
+        self._read_into(offset, out)
+        return out
 
     @abstractmethod
     def _read_into(self, offset: int, out: memoryview) -> None: ...
@@ -96,12 +99,11 @@ class BufferSource(Source):
         super().close()
         self._data = memoryview(b"")
 
-    def borrow(self, offset: int, size: int, scratch: Scratch) -> memoryview:  # noqa: ARG002
-        """Return bytes, which are never copied."""
-        return self.read(offset, size)
-
     def _read(self, offset: int, size: int) -> memoryview:
         return self._data[offset - self._offset : offset - self._offset + size]
+
+    def _borrow(self, offset: int, size: int, scratch: Scratch) -> memoryview:  # noqa: ARG002
+        return self._read(offset, size)
 
     def _read_into(self, offset: int, out: memoryview) -> None:
         out[:] = self._read(offset, len(out))
@@ -135,6 +137,9 @@ class _Windowed(Source):
         if size <= SMALL:
             self._window = (offset, data)
         return data[:size]
+
+    def _borrow(self, offset: int, size: int, scratch: Scratch) -> memoryview:
+        return self._read(offset, size) if size <= SMALL else super()._borrow(offset, size, scratch)
 
     def _read_into(self, offset: int, out: memoryview) -> None:
         if len(out) <= SMALL:

@@ -43,7 +43,7 @@ class Block(NamedTuple):
     """A block as it is stored.
 
     Attributes:
-        stored: its bytes: the planes, and zeros between them.
+        stored: its bytes: the planes, and zeros between them; more may follow.
         entries: of its planes.
         start: offset in the file of its first byte.
     """
@@ -144,29 +144,29 @@ class Stream:
         stored = self.head.table[:, 0].reshape(-1, len(self.codecs))
         whole, last = divmod(self.cells, self.block)
         for rows, cells in ((stored[:whole], self.block), (stored[whole:], last)):
-            if not len(rows):
-                continue
-            forms = [self._lengths(cells, form) for form in range(self.transform.forms)]
             for start in range(0, len(rows), ROWS):
                 for lengths in {*map(tuple, rows[start : start + ROWS].tolist())}:
-                    if not any(self._fits(lengths, most) for most in forms):
-                        empty = 0 in lengths and all(forms[0])
+                    if not self._fits(lengths, cells):
+                        sizes = self._lengths(cells)
                         raise error(
-                            "bad-value" if empty else "mismatch",
-                            f"planes of {forms[0]} bytes stored in {[*lengths]}",
+                            "bad-value" if 0 in lengths and all(sizes) else "mismatch",
+                            f"planes of {sizes} bytes stored in {[*lengths]}",
                         )
 
     def fits(self, lengths: Sequence[int]) -> bool:
         """Return whether the planes of the only block can be stored in so many bytes."""
-        forms = range(self.transform.forms)
-        return any(self._fits(lengths, self._lengths(self.cells, form)) for form in forms)
+        return self._fits(lengths, self.cells)
 
-    def _fits(self, lengths: Iterable[int], most: Iterable[int]) -> bool:
-        """Return whether planes can be stored in so many bytes."""
-        return all(
-            length == size or (0 < length < size and codec != RAW)
-            for length, size, codec in zip(lengths, most, self.head.codecs, strict=True)
-        )
+    def _fits(self, lengths: Sequence[int], cells: int) -> bool:
+        """Return whether the planes of a block, in one of its forms, can be stored so."""
+        for form in range(self.transform.forms):
+            sizes = self._lengths(cells, form)
+            for length, size, codec in zip(lengths, sizes, self.head.codecs, strict=True):
+                if length != size and (codec == RAW or not 0 < length < size):
+                    break
+            else:
+                return True
+        return False
 
     @property
     def grain(self) -> int:
@@ -249,11 +249,15 @@ class Stream:
 
     def _place(self, index: int) -> tuple[int, Entries]:
         """Return where the stored bytes of a block start, and length and CRC-32 of its planes."""
+        return self._places(range(index, index + 1))
+
+    def _places(self, indices: range) -> tuple[int, Entries]:
+        """As `_place`, of neighbouring blocks: where the first starts, and all their planes."""
         planes = len(self.codecs)
-        first = index * planes
+        first = indices.start * planes
         before = len(self.head.shared) + first
         at = self.start + (int(self.head.starts[before]) if before else 0)
-        return at, self.head.table[first : first + planes].tolist()
+        return at, self.head.table[first : indices.stop * planes].tolist()
 
     def decode(self, index: int, out: Array, known: Mapping[int, Array] = NOTHING) -> None:
         """Read, check and decode one block into `out`, flat and in its memory type.
@@ -270,15 +274,19 @@ class Stream:
 
     def _borrow(self, indices: range, scratch: Scratch) -> list[Block]:
         """Return neighbouring blocks as they are stored, perhaps in scratch memory."""
-        places = [self._place(index) for index in indices]
-        spans = [sum([up8(length) for length, _ in entries]) for _, entries in places]
+        start, entries = self._places(indices)
+        planes, at = len(self.codecs), start
+        places = []
+        for first in range(0, len(entries), planes):
+            places.append(at)
+            for length, _ in entries[first : first + planes]:
+                at += up8(length)
         if indices.stop * self.block >= self.cells:  # nothing stands behind the last plane
-            spans[-1] -= -places[-1][1][-1][0] & 7
-        first, last = places[0][0], places[-1][0]
-        stored = self.source.borrow(first, last + spans[-1] - first, scratch)
+            at -= -entries[-1][0] & 7
+        stored = self.source.borrow(start, at - start, scratch)
         return [
-            Block(stored[at - first :][:span], entries, at)
-            for (at, entries), span in zip(places, spans, strict=True)
+            Block(stored[place - start :], entries[number * planes : (number + 1) * planes], place)
+            for number, place in enumerate(places)
         ]
 
     def read_raw(self, at: int, crc: int, out: Array) -> None:
@@ -362,23 +370,22 @@ class Stream:
         data, entries, at = block
         planes: list[Array] = []
         position = 0
-        for codec, (length, crc) in zip(self._coders, entries, strict=True):
-            stored = data[position : position + length]
-            number = len(planes)
-            try:
+        try:
+            for number, (length, crc) in enumerate(entries):
+                stored, end = data[position : position + length], up8(length)
                 if number not in known:
                     check_crc(stored, crc, at + position)
-                if length & 7 and any(data[position + length : position + up8(length)]):
+                if end != length and any(data[position + length : position + end]):
                     raise error("bad-layout", "bytes between planes are not zero")
                 if not number:
                     sizes = self._sizes(stored, cells)
                 plane = known.get(number)
                 if plane is None:
-                    plane = _plane(codec, stored, sizes[number], number, scratch)
+                    plane = _plane(self._coders[number], stored, sizes[number], number, scratch)
                 planes.append(plane)
-            except NnpackError as bad:
-                raise bad.at(offset=at + position) from None
-            position += up8(length)
+                position += end
+        except NnpackError as bad:
+            raise bad.at(offset=at + position) from None
         return planes
 
     def _sizes(self, first: memoryview, cells: int) -> list[int]:

@@ -44,15 +44,17 @@ def write(control: Array, base: int, places: Array, exponents: Array) -> None:
 
 def read(control: Array, size: int) -> tuple[Array, Array] | None:
     """Return the places of exceptions among so many exponents and what they state, if any."""
-    listed, stated = int(control[2]) | int(control[3]) << 8, HEAD + 2 * room(control)
-    unused = control[HEAD + 2 * listed : stated].tobytes() + control[stated + listed :].tobytes()
-    if listed > room(control) or unused.strip(b"\0"):
-        raise error("bad-value", f"{listed} exceptions in {room(control)} places")
-    if control[0] == BYTES and (control[1] or listed):
+    held, most = control.tobytes(), room(control)
+    listed, stated = held[2] | held[3] << 8, HEAD + 2 * most
+    unused = held[HEAD + 2 * listed : stated] + held[stated + listed :]
+    if listed > most or unused.strip(b"\0"):
+        raise error("bad-value", f"{listed} exceptions in {most} places")
+    if held[0] == BYTES and (held[1] or listed):
         raise error("bad-value", "exceptions among exponents that are bytes")
     if not listed:
         return None
-    places = np.cumsum(control[HEAD : HEAD + 2 * listed].view("<u2") + np.int64(1)) - 1
+    gaps = control[HEAD : HEAD + 2 * listed].view("<u2")
+    places = (gaps + np.int64(1)).cumsum() - 1
     if places[-1] >= size:
         raise error("bad-index", f"an exception at {places[-1]} of {size} exponents")
     return places, control[stated : stated + listed]

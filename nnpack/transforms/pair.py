@@ -100,24 +100,25 @@ class Pair(Transform):
         scratch = scratch or Scratch()
         control, hot, rest = planes
         bits = out.view(dtype.uint)
-        main = bits.shape[-1] // TILE * TILE
-        head = HEAD + ENTRY * parameter
-        bits[..., main:].view(np.uint8)[...] = control[..., head:]
-        control, bits = control[..., :head], bits[..., :main]
-        if dtype.name not in _EXPONENTS and control.any():
-            raise error("bad-value", f"a pair of {dtype.name} with exponents")
-        if _is_float8(dtype):
-            _join_signs(hot, rest, bits, scratch)
-        elif dtype.itemsize == 1:
-            _join_bytes(hot, rest, bits, scratch)
-        elif dtype.name in _HALVES:
-            join_halves(hot.view(bits.dtype), rest.view(bits.dtype), bits)
-        else:  # each step writes where the next one needs its result least
+        head, size = HEAD + ENTRY * parameter, bits.shape[-1]
+        main = size // TILE * TILE
+        if main < size:
+            bits[..., main:].view(np.uint8)[...] = control[..., head:]
+            control, bits = control[..., :head], bits[..., :main]
+        if dtype.name in _EXPONENTS:  # each step writes where the next one needs its result least
             high = bits if dtype.itemsize == 2 else bits[..., main // 2 :].view("<u2")
             exponents = _join_nibbles(hot, control, high[..., main // 2 :].view(np.uint8))
             join_exponents(exponents, rest[..., :main].view("<u2"), high, scratch)
             if dtype.itemsize == 4:
                 join_halves(high.view("<u4"), rest[..., main:].view("<u4"), bits)
+        elif control.any():
+            raise error("bad-value", f"a pair of {dtype.name} with exponents")
+        elif _is_float8(dtype):
+            _join_signs(hot, rest, bits, scratch)
+        elif dtype.itemsize == 1:
+            _join_bytes(hot, rest, bits, scratch)
+        else:
+            join_halves(hot.view(bits.dtype), rest.view(bits.dtype), bits)
 
 
 def _is_float8(dtype: DType) -> bool:
