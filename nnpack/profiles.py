@@ -243,8 +243,7 @@ def _signed(sample: Array, leaf: Dense, log2: int) -> tuple[Plan, float] | None:
     signs = np.packbits(held >> 7)
     if len(Zstd().encode(signs.data)) < len(signs) or len(Zstd().encode(held.data)) < PAYS * apart:
         return None
-    codec = Zstd(WEIGHTS)
-    return Plan(pair, (Raw(), codec, codec), log2), leaf.size * apart / cells
+    return Plan(pair, (Raw(), Zstd(WEIGHTS), Raw()), log2), leaf.size * apart / cells
 
 
 def _hot(cells: Array, cell: DType) -> Array:
