@@ -191,8 +191,10 @@ class Stream:
     def shares(self, cells: int, threads: int) -> tuple[int, int]:
         """Return how many threads so many cells are worth, and the cells that one takes at once.
 
-        Each has as many turns. A few blocks are read sooner by one thread.
+        Each has as many turns. A few blocks are read sooner by one thread; and as soon are blocks
+        that codecs with a table decode together, in calls that are too short to share.
         """
+        threads = 1 if len(self.head.shared) else threads
         threads = min(threads, cells // max(SEVERAL * self.block, PIECE))
         if threads < 2:
             return 1, PIECE

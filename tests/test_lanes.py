@@ -284,6 +284,13 @@ def test_many_blocks_in_a_file(name, threads, monkeypatch):
         assert testing.same_bits(tensor.read(), array)
 
 
+def test_no_thread_is_used_for_blocks_that_are_decoded_together():
+    array = weights(40_000)
+    for codec, threads in ((Rans(log2_lanes=3), 1), (CODECS[1], 8)):
+        with nnpack.open(testing.file_of({"w": array}, planner=planned(codec))) as file:
+            assert file["w"].node.source.shares(1 << 30, 8)[0] == threads
+
+
 @pytest.mark.parametrize("name", CODERS)
 def test_blocks_that_are_asked_for_here_and_there(name, monkeypatch):
     monkeypatch.setattr(nnpack.stream, "AHEAD", 1 << 13)
