@@ -31,7 +31,7 @@ from nnpack.container import Section
 from nnpack.digest import logical_digest
 from nnpack.errors import located
 from nnpack.explain import explain
-from nnpack.plugins import Plugins, split_plugins
+from nnpack.plugins import Plugins
 from nnpack.salvage import salvage
 from nnpack.sections import open_tree
 from nnpack.source import BufferSource
@@ -76,14 +76,14 @@ def _sections(data: bytes) -> list[tuple[Section, Plugins]]:
     except (struct.error, ValueError, OverflowError, MemoryError):
         return []  # the container's faults are for other targets
     found, at = [], 16
-    plugins = Plugins(*split_plugins(None, None), {})
+    plugins = Plugins()
     for part in (part for part in parts if not len(part.body) % 8):  # no head is of another length
         with suppress(nnpack.NnpackError):
             name = part.name.decode(errors="replace")
             section = Section(part.type, part.flags, name, part.alignment, at, len(part.payload),
                               part.body)  # fmt: skip
             if part.type == container.NAMES:
-                plugins = Plugins(*split_plugins(None, None), parse_names(section))
+                plugins = plugins.bound(parse_names(section))
             elif part.body and part.type != container.ALIAS:
                 found.append((section, plugins))
         at = section.end

@@ -14,7 +14,7 @@ from nnpack.container import Section
 from nnpack.errors import Invalid, NnpackError, error
 from nnpack.limits import Limits
 from nnpack.nodes.dense import Dense
-from nnpack.plugins import Plugins, split_plugins
+from nnpack.plugins import Plugins
 from nnpack.sections import (
     but_checksum,
     bytes_leaf,
@@ -66,8 +66,7 @@ class Checker:
     ) -> None:
         """Check sections of `source`."""
         self.source, self.limits = source, limits
-        self._given = split_plugins(codecs, kinds)
-        self.plugins = Plugins(*self._given, {})
+        self.plugins = Plugins(codecs, kinds)
         self.types: dict[str, int] = {}
         self.tensors: Container[str] | None = None
         self._progress = progress
@@ -139,7 +138,7 @@ class Checker:
         bindings = parse_names(section)
         if section.offset != container.HEADER_SIZE:
             raise error("bad-layout", "names section out of its place")
-        self.plugins = Plugins(*self._given, bindings)
+        self.plugins = self.plugins.bound(bindings)
 
     def _alias(self, section: Section) -> None:
         target = container.parse_alias(section)

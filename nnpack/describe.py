@@ -17,7 +17,7 @@ from nnpack.convert.model import Options, Summary
 from nnpack.dtypes import BY_ID, packed_size
 from nnpack.errors import NnpackError, UnsupportedError
 from nnpack.limits import DEFAULT_LIMITS
-from nnpack.plugins import Plugins, split_plugins
+from nnpack.plugins import Plugins
 from nnpack.reader import Reader
 from nnpack.reader import open as open_file
 from nnpack.sections import but_checksum, is_one_block, parse_payload
@@ -254,7 +254,7 @@ class Tap:
         """Describe the tensors that passed."""
         first = self._sections[0]
         bindings = parse_names(first) if first.type == container.NAMES else {}
-        tensors = _Tensors(Plugins(*split_plugins(None, None), bindings))
+        tensors = _Tensors(Plugins().bound(bindings))
         return [
             _head_of(section) | tensors.describe(section)
             for section in self._sections

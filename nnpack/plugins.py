@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, cast
 
 from nnpack.abc import AnyCodec, Codec, Node
@@ -21,38 +22,43 @@ from nnpack.tree import CODEC, DTYPE, KIND, TRANSFORM, NodeHead
 from nnpack.wire import Cursor
 
 
-def split_plugins(
-    codecs: Mapping[int, AnyCodec] | None, kinds: Mapping[Any, Any] | None
-) -> tuple[Mapping[int, AnyCodec], Mapping[int, type[Node]], Mapping[str, Decoder]]:
-    """Sort what callers pass: kinds by id, decoders of foreign formats by name."""
-    kinds = kinds or {}
-    return (
-        {**CODECS, **(codecs or {})},
-        {**KINDS, **{key: kind for key, kind in kinds.items() if isinstance(key, int)}},
-        {key: decoder for key, decoder in kinds.items() if isinstance(key, str)},
-    )
-
-
 class Plugins:
     """What a reader can decode, with the names that a file binds to its private ids."""
 
     def __init__(
         self,
-        codecs: Mapping[int, AnyCodec],
-        kinds: Mapping[int, type[Node]],
-        decoders: Mapping[str, Decoder],
-        bindings: Bindings,
+        codecs: Mapping[int, AnyCodec] | None = None,
+        kinds: Mapping[Any, Any] | None = None,
     ) -> None:
-        """Index private plug-ins by name: their ids may differ from the file's."""
-        self._known = {KIND: kinds, CODEC: codecs, DTYPE: BY_ID, TRANSFORM: TRANSFORMS}
+        """Sort what callers pass; private plug-ins go by name: their ids may differ from a file's.
+
+        Args:
+            codecs: by id, besides or instead of the built-in ones.
+            kinds: by id, and decoders of foreign formats by name.
+        """
+        kinds = kinds or {}
+        self.bindings: Bindings = {}
+        self.decoders: dict[str, Decoder] = {k: d for k, d in kinds.items() if isinstance(k, str)}
+        every_kind = {**KINDS, **{key: k for key, k in kinds.items() if isinstance(key, int)}}
+        every_codec = {**CODECS, **(codecs or {})}
+        self._known: dict[int, Mapping[int, Any]] = {
+            KIND: every_kind,
+            CODEC: every_codec,
+            DTYPE: BY_ID,
+            TRANSFORM: TRANSFORMS,
+        }
         self._private = {
             (number, thing.name): thing
-            for number, things in ((KIND, kinds), (CODEC, codecs))
-            for key, thing in things.items()
+            for number in (KIND, CODEC)
+            for key, thing in self._known[number].items()
             if key >= FIRST_PRIVATE
         }
-        self.bindings = bindings
-        self.decoders = decoders
+
+    def bound(self, bindings: Bindings) -> Plugins:
+        """Return the same for a file that binds private ids to names."""
+        plugins = copy(self)
+        plugins.bindings = bindings
+        return plugins
 
     def find(self, number: int, key: int) -> object | None:
         """Return what an id of a class stands for, or None if it is not known here."""

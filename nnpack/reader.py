@@ -19,7 +19,7 @@ from nnpack.directory import Directory
 from nnpack.errors import error
 from nnpack.limits import DEFAULT_LIMITS, Limits
 from nnpack.nodes.dense import Dense
-from nnpack.plugins import Plugins, split_plugins
+from nnpack.plugins import Plugins
 from nnpack.sections import (
     bytes_leaf,
     check_names,
@@ -81,7 +81,7 @@ class Reader(Mapping[str, Tensor]):
             if wanted is not None:
                 self._source = self._authenticated(wanted)
                 self._directory = open_directory(self._source, self.limits)
-            self.plugins = Plugins(*split_plugins(codecs, kinds), self._names())
+            self.plugins = Plugins(codecs, kinds).bound(self._names())
             check_bindings(self._directory.types, self.bindings, self._directory.offset)
         except BaseException:
             self._source.close()

@@ -13,7 +13,7 @@ from nnpack.dtypes import named
 from nnpack.errors import NnpackError, error, located
 from nnpack.limits import Limits
 from nnpack.nodes.dense import Dense
-from nnpack.plugins import Plugins, split_plugins
+from nnpack.plugins import Plugins
 from nnpack.source import CHUNK, Source, compute_root, sha256
 from nnpack.stream import check_crc
 from nnpack.streamhead import CELLS, RAW
@@ -24,6 +24,7 @@ ZSTD: Final = 1
 ENTRIES: Final = 1 << 12
 """Rows of a block table that are Python objects at once."""
 _UINT8: Final = named("uint8")
+_BUILT_IN: Final = Plugins()
 
 
 def parse_payload(section: Section) -> NodeHead:
@@ -163,7 +164,7 @@ def check_names(section: Section, names: Iterable[str], tensors: Container[str])
 
 def directory_leaf(section: Section, source: Source, limits: Limits) -> Dense:
     """Return the leaf of the directory section, its decoded size checked."""
-    leaf = bytes_leaf(section, Plugins(*split_plugins(None, None), {}), source)
+    leaf = bytes_leaf(section, _BUILT_IN, source)
     if leaf.size > section.offset:
         raise error(
             "bad-layout",
@@ -186,7 +187,7 @@ def digests_leaf(section: Section, source: Source) -> Dense:
 
     Asked before any of it is read: a head may name a payload of any length.
     """
-    leaf = bytes_leaf(section, Plugins(*split_plugins(None, None), {}), source)
+    leaf = bytes_leaf(section, _BUILT_IN, source)
     check_digests(section, leaf)
     return leaf
 

@@ -13,7 +13,7 @@ from nnpack.bindings import check_bindings, parse_names
 from nnpack.container import Section, Trailer
 from nnpack.errors import error
 from nnpack.limits import Limits
-from nnpack.plugins import Plugins, split_plugins
+from nnpack.plugins import Plugins
 from nnpack.sections import (
     bytes_leaf,
     check_digests,
@@ -102,8 +102,7 @@ class Stream:
     ) -> None:
         """Begin with the next byte."""
         self._file, self._limits = file, limits
-        self._given = split_plugins(codecs, kinds)
-        self._plugins = Plugins(*self._given, {})
+        self._plugins = Plugins(codecs, kinds)
         self._offset = 0
         self._digests = Digests()
         self._seen: list[Section] = []
@@ -181,7 +180,7 @@ class Stream:
                 )
             self._types[section.name] = section.type
         if section.type == container.NAMES:
-            self._plugins = Plugins(*self._given, parse_names(section))
+            self._plugins = self._plugins.bound(parse_names(section))
             return None
         if section.type == container.ALIAS:
             return self._alias(section)
