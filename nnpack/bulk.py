@@ -120,7 +120,7 @@ class Together:
         form, section = member.form, member.section
         with located(section.offset, section.name), lent() as scratch:
             stored, entries, start = member.borrow(self._source, scratch)
-            held = memoryview(bytes(stored))  # not what was read around it, such as padding
+            held = memoryview(bytes(stored))  # a copy: all that was read with it would be held
         self._waiting.setdefault(form, {})[section.name] = Block(held, entries, start)
         self._size += form.charge + len(held) + BLOCK
         return self._size >= TOGETHER

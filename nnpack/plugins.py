@@ -38,12 +38,12 @@ class Plugins:
         """
         kinds = kinds or {}
         self.bindings: Bindings = {}
-        self.decoders: dict[str, Decoder] = {k: d for k, d in kinds.items() if isinstance(k, str)}
-        every_kind = {**KINDS, **{key: k for key, k in kinds.items() if isinstance(key, int)}}
-        every_codec = {**CODECS, **(codecs or {})}
+        self.decoders: dict[str, Decoder] = {
+            key: decoder for key, decoder in kinds.items() if isinstance(key, str)
+        }
         self._known: dict[int, Mapping[int, Any]] = {
-            KIND: every_kind,
-            CODEC: every_codec,
+            KIND: {**KINDS, **{key: kind for key, kind in kinds.items() if isinstance(key, int)}},
+            CODEC: {**CODECS, **(codecs or {})},
             DTYPE: BY_ID,
             TRANSFORM: TRANSFORMS,
         }

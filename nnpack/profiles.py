@@ -229,7 +229,8 @@ def _usual_cost(profile: str, leaf: Dense) -> float:
 def _signed(sample: Array, leaf: Dense, log2: int) -> tuple[Plan, float] | None:
     """Return the plan for float8 weights with signs like noise, and what it takes; None for others.
 
-    One histogram tells what trials of the cells and of their planes would.
+    One histogram tells what trials of the cells and of their planes would. Signs that are noise in
+    the sample are raw in every block.
     """
     cell, cells = leaf.cell, len(sample)
     pair = TRANSFORMS[PAIR]

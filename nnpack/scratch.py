@@ -10,7 +10,7 @@ import numpy as np
 from nnpack.dtypes import Array
 
 STEP: Final = 1 << 18
-"""Bytes by which a buffer grows: what is a little longer than the last one needs no other pages."""
+"""Bytes by which a large buffer grows: what is a little longer next time needs no other pages."""
 
 
 class Scratch:
@@ -24,7 +24,8 @@ class Scratch:
         """Return bytes whose content is undefined; the next call for the role may change them."""
         held = self._held.get(role)
         if held is None or len(held) < size:
-            held = self._held[role] = np.empty(size + -size % STEP, np.uint8)
+            more = -size % STEP if size > STEP else 0
+            held = self._held[role] = np.empty(size + more, np.uint8)
         return held[:size]
 
 

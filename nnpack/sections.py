@@ -24,7 +24,6 @@ ZSTD: Final = 1
 ENTRIES: Final = 1 << 12
 """Rows of a block table that are Python objects at once."""
 _UINT8: Final = named("uint8")
-_BUILT_IN: Final = Plugins()
 
 
 def parse_payload(section: Section) -> NodeHead:
@@ -164,7 +163,7 @@ def check_names(section: Section, names: Iterable[str], tensors: Container[str])
 
 def directory_leaf(section: Section, source: Source, limits: Limits) -> Dense:
     """Return the leaf of the directory section, its decoded size checked."""
-    leaf = bytes_leaf(section, _BUILT_IN, source)
+    leaf = bytes_leaf(section, Plugins(), source)
     if leaf.size > section.offset:
         raise error(
             "bad-layout",
@@ -187,7 +186,7 @@ def digests_leaf(section: Section, source: Source) -> Dense:
 
     Asked before any of it is read: a head may name a payload of any length.
     """
-    leaf = bytes_leaf(section, _BUILT_IN, source)
+    leaf = bytes_leaf(section, Plugins(), source)
     check_digests(section, leaf)
     return leaf
 

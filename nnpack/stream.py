@@ -34,7 +34,6 @@ SEVERAL: Final = 3
 """Blocks from which on that is faster: their planes are copied once more."""
 NOTHING: Final[Mapping[int, Array]] = {}
 
-
 Entries = Sequence[Sequence[int]]
 """Stored length and CRC-32 of each plane of a block."""
 
@@ -191,8 +190,8 @@ class Stream:
     def shares(self, cells: int, threads: int) -> tuple[int, int]:
         """Return how many threads so many cells are worth, and the cells that one takes at once.
 
-        Each has as many turns. A few blocks are read sooner by one thread; and as soon are blocks
-        that codecs with a table decode together, in calls that are too short to share.
+        Each has as many turns. A few blocks are read sooner by one thread. Blocks of a codec with
+        a table are decoded together, which one thread does as soon, with half the memory.
         """
         threads = 1 if len(self.head.shared) else threads
         threads = min(threads, cells // max(SEVERAL * self.block, PIECE))
@@ -254,7 +253,7 @@ class Stream:
         return self._places(range(index, index + 1))
 
     def _places(self, indices: range) -> tuple[int, Entries]:
-        """As `_place`, of neighbouring blocks: where the first starts, and all their planes."""
+        """Return where neighbouring blocks start, and length and CRC-32 of all their planes."""
         planes = len(self.codecs)
         first = indices.start * planes
         before = len(self.head.shared) + first
@@ -370,7 +369,7 @@ class Stream:
     ) -> list[Array]:
         """Return the planes of a block, checked."""
         data, entries, at = block
-        planes: list[Array] = []
+        coders, planes = self._coders, list[Array]()
         position = 0
         try:
             for number, (length, crc) in enumerate(entries):
@@ -383,7 +382,7 @@ class Stream:
                     sizes = self._sizes(stored, cells)
                 plane = known.get(number)
                 if plane is None:
-                    plane = _plane(self._coders[number], stored, sizes[number], number, scratch)
+                    plane = _plane(coders[number], stored, sizes[number], number, scratch)
                 planes.append(plane)
                 position += end
         except NnpackError as bad:

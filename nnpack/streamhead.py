@@ -112,11 +112,4 @@ class StreamHead:
         table = np.frombuffer(data, "<u4", 2 * entries, fixed).reshape(-1, 2)
         if len(table) and (int(table[:, 0].max()) > MAX_PLANE_BLOCK or not table[:shared, 0].all()):
             raise error("bad-value", "a stored length above 8 MiB, or no table", offset=offset)
-        return cls(
-            transform,
-            log2,
-            parameter,
-            codecs,
-            table[:shared],
-            table[shared:],
-        )
+        return cls(transform, log2, parameter, codecs, table[:shared], table[shared:])

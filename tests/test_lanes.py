@@ -2,6 +2,7 @@
 
 import heapq
 import io
+import threading
 
 import numpy as np
 import pytest
@@ -289,6 +290,27 @@ def test_no_thread_is_used_for_blocks_that_are_decoded_together():
     for codec, threads in ((Rans(log2_lanes=3), 1), (CODECS[1], 8)):
         with nnpack.open(testing.file_of({"w": array}, planner=planned(codec))) as file:
             assert file["w"].node.source.shares(1 << 30, 8)[0] == threads
+
+
+@pytest.mark.parametrize("name", CODERS)
+def test_threads_share_what_is_decoded_together(name, monkeypatch):
+    monkeypatch.setattr(nnpack.stream, "AHEAD", 1 << 11)  # 2 blocks together
+    monkeypatch.setattr(nnpack.reader, "PIECE", 1 << 10)
+    cells = RNG.integers(0, 9, (40, 1000)).astype(np.int8)
+    value = nnpack.Quantized(cells, np.float32(0.5))
+    plan = testing.Plan(TRANSFORMS[0], (CODERS[name](log2_lanes=3),), 10)
+    data = testing.file_of({"w": value}, planner=lambda _: plan)
+    took = set()
+    decode = nnpack.stream.Stream.decode_planes
+    monkeypatch.setattr(
+        nnpack.stream.Stream,
+        "decode_planes",
+        lambda *given: took.add(threading.get_ident()) or decode(*given),
+    )
+    with nnpack.open(data, threads=4) as file:
+        for _ in range(5):
+            assert testing.same_bits(file["w"].read(), cells * np.float32(0.5))
+    assert threading.get_ident() not in took
 
 
 @pytest.mark.parametrize("name", CODERS)
