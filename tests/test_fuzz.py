@@ -313,6 +313,10 @@ def test_the_driver_ends_at_the_first_finding(tmp_path):
     assert done.returncode == 1, done.stdout + done.stderr
     assert "FOUND" in done.stdout
     assert "\n1 findings\n" in done.stdout
+    saved = Path(done.stdout.rstrip().rpartition(" --replay ")[2])
+    for file in (saved, saved.with_suffix(".json")):
+        assert file.stat().st_size
+        file.unlink()
 
 
 def test_the_driver_says_what_it_found_when_it_is_stopped():
