@@ -76,9 +76,10 @@ def touch(case: Case) -> None:
 
 def taken(size: int) -> float:
     """Take memory and give it back; return the seconds."""
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if sys.platform != "win32" else {}
     start = time.perf_counter()
-    with mmap.mmap(-1, size) as large, mmap.mmap(-1, size) as small:
-        if sys.platform == "linux":
+    with mmap.mmap(-1, size, **private) as large, mmap.mmap(-1, size, **private) as small:
+        if sys.platform == "linux":  # only private memory has large pages
             large.madvise(mmap.MADV_HUGEPAGE)
             small.madvise(mmap.MADV_NOHUGEPAGE)
         for memory in (large, small):
