@@ -5,6 +5,7 @@ import zlib
 
 from conformance.generator.assemble import *  # noqa: F403
 from conformance.generator.assemble import (
+    CONSTANT,
     DENSE,
     DIRECTORY,
     END,
@@ -35,6 +36,10 @@ def tensor(name, tree, payload=b"", **options):
 def floats(name, *values, **options):
     data = struct.pack(f"<{len(values)}f", *values)
     return tensor(name, dense(FLOAT32, (len(values),), data), data, **options)
+
+
+def constant(shape, dtype=UINT8, role=0):
+    return node(CONSTANT, dtype, shape, bytes(8), role=role)
 
 
 def finish(out, data):

@@ -29,10 +29,6 @@ def csr(counts, gaps, values, shape, row, **options):
     )
 
 
-def constant(shape, dtype=a.UINT8, role=0):
-    return a.node(a.CONSTANT, dtype, shape, bytes(8), role=role)
-
-
 def test_the_assembler_builds_what_the_writer_writes():
     value = np.array([1, 2], np.float32)
     assert a.assemble(a.floats("w", 1, 2)) == testing.file_of({"w": value}, profile="raw")
@@ -88,10 +84,10 @@ ATTACKS = {
     "type-zero": (a.assemble(a.Part(0, flags=1)), "bad-layout", "bad-layout"),
     "metadata-twice": (a.assemble(*[a.text(a.METADATA, b"", b"{}")] * 2), "duplicate", "duplicate"),
     # Charges: zero dimensions hide huge ones, products wrap.
-    "product-wraps": (a.assemble(a.tensor("w", constant((1 << 32, 1 << 32)))), "bad-shape", "bad-shape"),
-    "product-behind-zero": (a.assemble(a.tensor("w", constant((0, 1 << 61, 4)))), "bad-shape", "bad-shape"),
-    "bytes-wrap": (a.assemble(a.tensor("w", constant((1 << 61,), F))), "bad-shape", "bad-shape"),
-    "dimension-too-large": (a.assemble(a.tensor("w", constant((1 << 62,)))), "bad-value", "bad-value"),
+    "product-wraps": (a.assemble(a.tensor("w", a.constant((1 << 32, 1 << 32)))), "bad-shape", "bad-shape"),
+    "product-behind-zero": (a.assemble(a.tensor("w", a.constant((0, 1 << 61, 4)))), "bad-shape", "bad-shape"),
+    "bytes-wrap": (a.assemble(a.tensor("w", a.constant((1 << 61,), F))), "bad-shape", "bad-shape"),
+    "dimension-too-large": (a.assemble(a.tensor("w", a.constant((1 << 62,)))), "bad-value", "bad-value"),
 }  # fmt: skip
 
 
@@ -152,21 +148,23 @@ def peak_of(action):
 
 def nested(levels, shape):
     """Quantized nodes, each the scale of the next; every one of full size."""
-    tree = constant(shape, F, role=1)
+    tree = a.constant(shape, F, role=1)
     for level in range(levels):
         role = 1 if level < levels - 1 else 0
         parameters = bytes(8) + struct.pack(f"<{len(shape)}Q", *[1] * len(shape))
-        tree = a.node(a.QUANTIZED, F, shape, parameters, [tree, constant(shape, role=6)], role=role)
+        tree = a.node(
+            a.QUANTIZED, F, shape, parameters, [tree, a.constant(shape, role=6)], role=role
+        )
     return tree
 
 
 BOMBS = {
-    "one-tebibyte": [a.tensor("w", constant((1 << 40, 2)))],
+    "one-tebibyte": [a.tensor("w", a.constant((1 << 40, 2)))],
     "csr-of-2^40-rows": [a.tensor("w", a.node(a.CSR, a.UINT8, (1 << 40,), struct.pack("<QQ", 1, 0), [
-        constant((1 << 40,), role=1), constant((0,), role=2), constant((0,), role=3)]))],
+        a.constant((1 << 40,), role=1), a.constant((0,), role=2), a.constant((0,), role=3)]))],
     "nested-full-size": [a.tensor("w", nested(7, (1 << 34,)))],
-    "sum-of-many": [a.tensor(f"w{i}", constant((1 << 30,))) for i in range(64)],
-    "sum-of-aliases": [a.tensor("w", constant((1 << 30,))), *(a.alias(b"%d" % i, b"w") for i in range(64))],
+    "sum-of-many": [a.tensor(f"w{i}", a.constant((1 << 30,))) for i in range(64)],
+    "sum-of-aliases": [a.tensor("w", a.constant((1 << 30,))), *(a.alias(b"%d" % i, b"w") for i in range(64))],
 }  # fmt: skip
 
 
@@ -187,7 +185,7 @@ def test_nothing_is_allocated_before_its_size_is_checked(name):
 
 
 def test_many_constants_cost_their_heads_only():
-    parts = [a.tensor(f"{i:x}", constant((1 << 20,))) for i in range(20_000)]
+    parts = [a.tensor(f"{i:x}", a.constant((1 << 20,))) for i in range(20_000)]
     data = a.assemble(*parts)
     with pytest.raises(nnpack.LimitError, match="memory budget"):
         nnpack.open(data, limits=nnpack.Limits(memory=1 << 34)).load()
@@ -196,7 +194,7 @@ def test_many_constants_cost_their_heads_only():
 
 
 def test_the_expansion_limit_knows_bombs_by_their_ratio():
-    data = a.assemble(a.tensor("w", constant((5 << 30,))))
+    data = a.assemble(a.tensor("w", a.constant((5 << 30,))))
     with pytest.raises(nnpack.LimitError, match="expand"):
         nnpack.open(data, limits=nnpack.Limits(memory=1 << 40))["w"].read()
 

@@ -14,7 +14,7 @@ from nnpack import testing
 from nnpack.verify import verify
 from tests import assemble as a
 from tests.reading import fault, read_random, read_sequential
-from tests.test_reader import KIND_FILE, Negative, names, one
+from tests.test_plugins import KIND_FILE, Negative, one
 from tests.test_writer import F32, NOISE, RUNS, fill, written
 
 W = a.floats("w", 1, 2)
@@ -171,8 +171,8 @@ FAULTS = {
     "critical": (a.assemble(W, a.Part(99)), "unknown-section", "w"),
     "private without a name": (a.assemble(W, a.Part(200, flags=1)), "missing", "w"),
     "private kind without a name": (a.assemble(W, one(a.node(200, a.FLOAT32, (1,)), b"")), "missing", "w"),
-    "names late": (a.assemble(W, names((2, 200, b"a.b"))), "bad-layout", "w"),
-    "names twice": (a.assemble(*[names((2, 200, b"a.b"))] * 2), "duplicate", ""),
+    "names late": (a.assemble(W, a.names((2, 200, b"a.b"))), "bad-layout", "w"),
+    "names twice": (a.assemble(*[a.names((2, 200, b"a.b"))] * 2), "duplicate", ""),
     "digests of another place": (a.assemble(W, a.Part(a.DIGESTS, b"", a.dense(a.UINT8, (2, 32), bytes(64)), bytes(64), flags=1)), "bad-shape", "w"),
     "directory early": (a.assemble(W, a.Part(a.DIRECTORY, b"", a.dense(a.UINT8, (1,), b"x"), b"x"), V), None, "w"),
 }  # fmt: skip
@@ -273,7 +273,7 @@ def test_a_leaf_that_stores_nothing_has_its_place_all_the_same(cells, payload, e
 def test_what_is_unknown_is_skipped():
     tree = a.dense(0x02, (7,), b"payload", transform=9, codecs=(77,))
     data = a.assemble(
-        names((1, 200, b"a.b")), SKIPPED, W, a.Part(300, b"w", tree, b"payload", flags=1),
+        a.names((1, 200, b"a.b")), SKIPPED, W, a.Part(300, b"w", tree, b"payload", flags=1),
         a.Part(200, flags=1), one(a.node(14, a.FLOAT32, (1,)), b""), V)  # fmt: skip
     found = items(data)
     assert [item[:2] for item in found] == [("tensor", "w"), ("tensor", "u"), ("tensor", "v")]

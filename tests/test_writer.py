@@ -20,7 +20,7 @@ from nnpack.codecs import CODECS
 from nnpack.transforms import TRANSFORMS
 from nnpack.writer import Writer
 from tests import assemble as a
-from tests.test_reader import KIND_FILE, Negative, one
+from tests.test_plugins import KIND_FILE, Negative, one
 
 F32 = np.array([1.5, -0.0, np.nan], np.float32)
 RUNS = np.arange(200_000, dtype=np.uint32) // 1000

@@ -10,7 +10,7 @@ import nnpack
 from nnpack import container
 from nnpack.source import BufferSource, ObjectSource
 from tests import assemble as a
-from tests.test_reader import names, one
+from tests.test_plugins import one
 from tests.test_writer import F32, UNKNOWN, opened, written
 
 
@@ -48,7 +48,7 @@ def test_sections_of_every_type_are_copied():
         digests=True,
     )
     ancillary = a.Part(300, b"later", a.dense(a.UINT8, (1,), b"x"), b"x", flags=1)
-    bound = names((1, 200, b"a.b"))
+    bound = a.names((1, 200, b"a.b"))
     private = a.Part(200, b"private", a.dense(a.UINT8, (1,), b"x"), b"x", flags=1)
     for source in (data, a.assemble(bound, ancillary, private)):
         with nnpack.open(source) as reader:
@@ -76,13 +76,13 @@ def test_what_a_copy_cannot_be():
             opened().copy(section, reader.source, "n")
     with pytest.raises(ValueError, match="'w' is no tensor written before its alias 't'"):
         opened().copy(tied, reader.source)
-    bound = nnpack.open(a.assemble(names((1, 200, b"a.b"))))
+    bound = nnpack.open(a.assemble(a.names((1, 200, b"a.b"))))
     late = opened()
     late.add("w", F32)
     with pytest.raises(ValueError, match="before all others"):
         late.copy(bound.sections[0], bound.source)
     private = a.Part(200, b"p", a.dense(a.UINT8, (1,), b"x"), b"x", flags=1)
-    unbound = nnpack.open(a.assemble(names((1, 200, b"a.b")), private))
+    unbound = nnpack.open(a.assemble(a.names((1, 200, b"a.b")), private))
     with pytest.raises(ValueError, match="'p' has the private id 200"):
         opened().copy(unbound.sections[1], unbound.source)
 
@@ -124,7 +124,7 @@ def test_a_copy_needs_the_names_of_its_ids():
     tree = a.node(a.DENSE, 200, (1,), a.stream([b"abcd"], transform=128, codecs=(201,)))
     bound = {(3, 200): "a.b", (4, 128): "c.d", (5, 201): "e.f"}
     data = a.assemble(
-        names(*((*key, name.encode()) for key, name in bound.items())), one(tree, b"abcd")
+        a.names(*((*key, name.encode()) for key, name in bound.items())), one(tree, b"abcd")
     )
     again = copied(data, bindings=bound)
     assert nnpack.open(again).bindings == bound
