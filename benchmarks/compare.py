@@ -78,7 +78,12 @@ def main() -> None:
     """Run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--cases", nargs="*", choices=cases(), help="measured again, maybe none")
+    parser.add_argument(
+        "--cases",
+        nargs="*",
+        choices=cases(),
+        help="measured again; none: only the report",
+    )
     options = parser.parse_args()
     held = RESULTS / "compare.json"
     kept = [] if options.cases is None else json.loads(held.read_text())
@@ -160,8 +165,9 @@ def int4() -> Arrays:
 def large() -> Arrays:
     """Return the model many times over, its rows in another order each time."""
     rng, found, size, copy = np.random.default_rng(0), {}, 0, 0
+    model = cast("bfloat16")
     while size < LARGE:
-        for name, array in cast("bfloat16").items():
+        for name, array in model.items():
             found[f"{copy}.{name}"] = rng.permutation(array)
             size += array.nbytes
         copy += 1

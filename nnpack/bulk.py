@@ -60,7 +60,7 @@ class Form:
         lengths = tuple([length for length, _ in entries])
         if (parameter, lengths) not in self._possible:
             stream = self.streams.get(parameter) or self.first.with_parameter(parameter)
-            if stream is None or not stream.fits(lengths):
+            if stream is None or not stream.fits(lengths, stream.cells):
                 return False
             self.streams[parameter] = stream
             self._possible.add((parameter, lengths))

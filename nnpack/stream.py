@@ -145,19 +145,15 @@ class Stream:
         for rows, cells in ((stored[:whole], self.block), (stored[whole:], last)):
             for start in range(0, len(rows), ROWS):
                 for lengths in {*map(tuple, rows[start : start + ROWS].tolist())}:
-                    if not self._fits(lengths, cells):
+                    if not self.fits(lengths, cells):
                         sizes = self._lengths(cells)
                         raise error(
                             "bad-value" if 0 in lengths and all(sizes) else "mismatch",
                             f"planes of {sizes} bytes stored in {[*lengths]}",
                         )
 
-    def fits(self, lengths: Sequence[int]) -> bool:
-        """Return whether the planes of the only block can be stored in so many bytes."""
-        return self._fits(lengths, self.cells)
-
-    def _fits(self, lengths: Sequence[int], cells: int) -> bool:
-        """Return whether the planes of a block, in one of its forms, can be stored so."""
+    def fits(self, lengths: Sequence[int], cells: int) -> bool:
+        """Return whether the planes of a block of so many cells can be stored in these lengths."""
         for form in range(self.transform.forms):
             sizes = self._lengths(cells, form)
             for length, size, codec in zip(lengths, sizes, self.head.codecs, strict=True):
@@ -193,9 +189,8 @@ class Stream:
         Each has as many turns. A few blocks are read sooner by one thread. Blocks of a codec with
         a table are decoded together, which one thread does as soon, with half the memory.
         """
-        threads = 1 if len(self.head.shared) else threads
         threads = min(threads, cells // max(SEVERAL * self.block, PIECE))
-        if threads < 2:
+        if threads < 2 or len(self.head.shared):
             return 1, PIECE
         turns = -(-cells // (threads * self.share))
         return threads, max(PIECE, -(-cells // (threads * turns)) + self.block - 1)
@@ -277,18 +272,15 @@ class Stream:
         """Return neighbouring blocks as they are stored, perhaps in scratch memory."""
         start, entries = self._places(indices)
         planes, at = len(self.codecs), start
-        places = []
+        blocks = []
         for first in range(0, len(entries), planes):
-            places.append(at)
-            for length, _ in entries[first : first + planes]:
-                at += up8(length)
+            block = entries[first : first + planes]
+            blocks.append((at, block))
+            at += sum([up8(length) for length, _ in block])
         if indices.stop * self.block >= self.cells:  # nothing stands behind the last plane
             at -= -entries[-1][0] & 7
         stored = self.source.borrow(start, at - start, scratch)
-        return [
-            Block(stored[place - start :], entries[number * planes : (number + 1) * planes], place)
-            for number, place in enumerate(places)
-        ]
+        return [Block(stored[place - start :], block, place) for place, block in blocks]
 
     def read_raw(self, at: int, crc: int, out: Array) -> None:
         """Read and check a block that stands at `at` as its cells are in memory."""

@@ -38,8 +38,11 @@ def floats(name, *values, **options):
     return tensor(name, dense(FLOAT32, (len(values),), data), data, **options)
 
 
-def constant(shape, dtype=UINT8, role=0):
-    return node(CONSTANT, dtype, shape, bytes(8), role=role)
+W = floats("w", 1, 2)
+
+
+def constant(shape, dtype=UINT8, role=0, cell=0):
+    return node(CONSTANT, dtype, shape, struct.pack("<Q", cell), role=role)
 
 
 def finish(out, data):

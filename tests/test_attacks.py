@@ -12,6 +12,7 @@ import nnpack
 from nnpack import testing
 from nnpack.codecs import CODECS
 from tests import assemble as a
+from tests.assemble import W
 from tests.reading import fault, read_random, read_sequential
 
 F = a.FLOAT32
@@ -38,7 +39,6 @@ def test_the_assembler_builds_what_the_writer_writes():
 
 
 # name: (file, class for a random-access reader, class for a sequential one)
-W = a.floats("w", 1, 2)
 ATTACKS = {
     # One file must not be two: the directory tells another story than the inline heads.
     "split-view-name": (a.assemble(a.floats("w", 1, listed={"name": b"v"})), "mismatch", "mismatch"),

@@ -20,33 +20,29 @@ SLACK = 12 << 20
 MANY = 1 << 22
 
 
-def constant(shape, dtype=a.UINT8, role=0, cell=0):
-    return a.node(a.CONSTANT, dtype, shape, struct.pack("<Q", cell), role=role)
-
-
 def sparse(shape, row, count, gap=0, *, nnz=None, role=0):
     """A csr whose parts are constants."""
     rows = -(-int(np.prod(shape)) // row)
     nnz = rows * count if nnz is None else nnz
     parts = [
-        constant((rows,), a.UINT32, 1, count),
-        constant((nnz,), a.UINT16, 2, gap),
-        constant((nnz,), role=3, cell=7),
+        a.constant((rows,), a.UINT32, 1, count),
+        a.constant((nnz,), a.UINT16, 2, gap),
+        a.constant((nnz,), role=3, cell=7),
     ]
     return a.node(a.CSR, a.UINT8, shape, struct.pack("<QQ", row, 0), parts, role=role)
 
 
 def scaled(shape, block, groups, *more, codes=None, flags=0, axis=0):
     parameters = struct.pack(f"<BB6x{len(block)}Q", flags, axis, *block)
-    codes = codes or constant(shape, role=6, cell=3)
-    parts = [constant(groups, role=1, cell=1), *more, codes]
+    codes = codes or a.constant(shape, role=6, cell=3)
+    parts = [a.constant(groups, role=1, cell=1), *more, codes]
     return a.node(a.QUANTIZED, a.FLOAT32, shape, parameters, parts)
 
 
 def looked_up(shape, indices, block, groups, vector, axis=0):
     parameters = struct.pack(f"<II{len(block)}Q", vector, axis, *block)
     tail = () if vector == 1 else (vector,)
-    parts = [constant((*groups, 2, *tail), role=1), constant(indices, 0x11, 2)]
+    parts = [a.constant((*groups, 2, *tail), role=1), a.constant(indices, 0x11, 2)]
     return a.node(a.CODEBOOK, a.UINT8, shape, parameters, parts)
 
 
@@ -54,18 +50,18 @@ HALF = MANY // 2
 TREES = {
     "rows far longer than pieces": scaled((16, MANY // 16), (0, 0), (1, 1), codes=sparse((16, MANY // 16), MANY, MANY // 64, role=6)),
     "many wide rows": scaled((12, abc.PIECE + 1), (0, 0), (1, 1), codes=sparse((12, abc.PIECE + 1), 12 * (abc.PIECE + 1), 0, role=6)),
-    "a group for each element": scaled((MANY,), (1,), (MANY,), constant((MANY,), a.UINT32, 2)),
+    "a group for each element": scaled((MANY,), (1,), (MANY,), a.constant((MANY,), a.UINT32, 2)),
     "flat groups": scaled((2, HALF), (1,), (MANY,), flags=1),
     "one flat group far beyond the end": scaled((2, HALF), (1 << 60,), (1,), flags=1),
     "blocks longer than pieces": scaled((2, MANY), (0, HALF), (1, 2)),
-    "a group index": scaled((2, HALF), (0, 1), (1, HALF), constant((HALF,), role=5), axis=1),
+    "a group index": scaled((2, HALF), (0, 1), (1, HALF), a.constant((HALF,), role=5), axis=1),
     "axes of one": scaled((MANY, *[1] * 30), (1, *[0] * 30), (MANY, *[1] * 30)),
     "rows of one": sparse((MANY,), 1, 0),
     "a full sparse row": sparse((MANY,), MANY, MANY),
     "slabs": looked_up((2, MANY), (1, MANY), (0, HALF), (1, 2), 2),
     "slabs of long vectors": looked_up((1 << 16, 64), (1, 64), (0, 0), (1, 1), 1 << 16),
-    "a table for each element": a.node(a.CODEBOOK, a.UINT8, (MANY,), struct.pack("<IIQ", 1, 0, 1), [constant((MANY, 1), role=1), constant((MANY,), 0x11, 2)]),
-    "side by side": a.node(a.CONCAT, a.UINT8, (1 << 11, 1 << 12), struct.pack("<Q", 1), [constant((1 << 11, 1 << 11), role=i) for i in (1, 2)]),
+    "a table for each element": a.node(a.CODEBOOK, a.UINT8, (MANY,), struct.pack("<IIQ", 1, 0, 1), [a.constant((MANY, 1), role=1), a.constant((MANY,), 0x11, 2)]),
+    "side by side": a.node(a.CONCAT, a.UINT8, (1 << 11, 1 << 12), struct.pack("<Q", 1), [a.constant((1 << 11, 1 << 11), role=i) for i in (1, 2)]),
 }  # fmt: skip
 
 
@@ -243,7 +239,7 @@ def test_what_checking_a_file_costs_is_bounded_for_all_of_it():
 
 
 def test_a_slice_costs_what_it_passes_over():
-    tensor = tensor_of(constant((1 << 18, 1 << 17)), limits=nnpack.Limits(tensor_bytes=1 << 20))
+    tensor = tensor_of(a.constant((1 << 18, 1 << 17)), limits=nnpack.Limits(tensor_bytes=1 << 20))
     with pytest.raises(nnpack.LimitError, match="tensor_bytes"):
         tensor[:, 0]
     assert tensor[9, 5:].shape == ((1 << 17) - 5,)

@@ -144,20 +144,20 @@ class Refusing:
         raise AssertionError(f"{len(data)} bytes were written")
 
 
-def constant(shape, role=0):
-    return a.node(a.CONSTANT, a.UINT8, shape, bytes(8), role=role)
-
-
 def csr(elements, row_length):
     """A csr of zeros that stores none of them; a leaf among its parts, so that it is not constant."""
     rows = -(-elements // row_length)
-    parts = [constant((rows,), 1), constant((0,), 2), a.dense(a.UINT8, (0,), b"", role=3)]
+    parts = [
+        a.constant((rows,), role=1),
+        a.constant((0,), role=2),
+        a.dense(a.UINT8, (0,), b"", role=3),
+    ]
     return a.node(a.CSR, a.UINT8, (elements,), struct.pack("<QQ", row_length, 0), parts)
 
 
 EXPANDING = {
-    "constant": (constant((1 << 42,)), {}),
-    "constant and ratio": (constant((1 << 33,)), {}),
+    "constant": (a.constant((1 << 42,)), {}),
+    "constant and ratio": (a.constant((1 << 33,)), {}),
     "one row": (csr(1 << 50, 1 << 50), {}),
     "memory": (csr(1 << 20, 1 << 18), {"memory": 1 << 17}),
 }
@@ -174,7 +174,7 @@ def test_conversion_keeps_the_limits(target, what, make):
 
 
 def test_conversion_of_what_is_trusted():
-    data = a.assemble(a.tensor("w", constant((1 << 20,))))
+    data = a.assemble(a.tensor("w", a.constant((1 << 20,))))
     small = {"expansion_bytes": 1 << 16, "expansion_ratio": 10}
     with pytest.raises(nnpack.LimitError, match=r"pass limits=Limits\(expansion_bytes=1048576\)"):
         convert(io.BytesIO(data), Refusing(), target_format="npz", limits=nnpack.Limits(**small))
@@ -251,8 +251,8 @@ def test_arrays_that_change_after_a_value_is_built_are_checked_again(profile):
 def test_damaged_trees_of_constants_are_not_copied():
     parts = [
         a.node(a.CONSTANT, a.UINT8, (3,), b"\1" + bytes(7), role=1),
-        constant((0,), 2),
-        constant((0,), 3),
+        a.constant((0,), role=2),
+        a.constant((0,), role=3),
     ]
     tree = a.node(a.CSR, a.UINT8, (3, 2), struct.pack("<QQ", 2, 0), parts)
     data = a.assemble(a.tensor("w", tree))
@@ -476,8 +476,8 @@ def test_another_thread_closes_while_this_one_reads(stored, monkeypatch, reused)
 def test_advice_for_callers_is_not_given_for_files():
     parts = [
         a.node(a.CONSTANT, a.INT8, (3,), bytes(8), role=1),
-        constant((0,), 2),
-        constant((0,), 3),
+        a.constant((0,), role=2),
+        a.constant((0,), role=3),
     ]
     tree = a.node(a.CSR, a.UINT8, (3,), struct.pack("<QQ", 1, 0), parts)
     with pytest.raises(nnpack.FormatError, match="int8") as caught:

@@ -10,10 +10,10 @@ import pytest
 import nnpack
 from nnpack import memory, testing
 from tests import assemble as a
+from tests.assemble import W
 from tests.reading import fault, read_random, read_sequential
 from tests.test_rules import put
 
-W = a.floats("w", 1, 2)
 TEXT = b'{"inputs":[],"outputs":[],"nodes":[]}'
 CONSTANT = testing.file_of({"w": nnpack.Constant(np.uint8(0), (1 << 20,))})
 NESTED = testing.file_of(

@@ -11,10 +11,10 @@ from nnpack import testing
 from nnpack.abc import Codec, Node
 from nnpack.transforms import TRANSFORMS
 from tests import assemble as a
+from tests.assemble import W
 from tests.reading import fault, read_sequential
 
 F32 = np.array([1.5, -0.0, np.nan], np.float32)
-W = a.floats("w", 1, 2)
 RAW4 = a.stream([bytes(4)])
 
 # Unknown ids
@@ -215,22 +215,23 @@ def test_a_private_kind_needs_no_slots():
     assert Plain(nnpack.Dense(F32), 1).load().to_numpy()[0] == -0.5
 
 
+class Run(Codec):
+    id, name = 200, "org.example.run"
+
+    def encode(self, data):
+        return bytes(data[:1])
+
+    def decode(self, data, size):
+        return bytes(data) * size
+
+
 def test_private_codecs_go_by_their_name():
-    class Mine(Codec):
-        id, name = 200, "org.example.run"
-
-        def encode(self, data):
-            return bytes(data[:1])
-
-        def decode(self, data, size):
-            return bytes(data) * size
-
-    plan = testing.Plan(TRANSFORMS[0], (Mine(),), 18)
+    plan = testing.Plan(TRANSFORMS[0], (Run(),), 18)
     data = testing.file_of(
-        {"w": np.full(99, 7, np.uint8)}, planner=lambda _: plan, codecs={200: Mine()}
+        {"w": np.full(99, 7, np.uint8)}, planner=lambda _: plan, codecs={200: Run()}
     )
-    moved = type("Moved", (Mine,), {"id": 131})()
-    other = type("Other", (Mine,), {"name": "org.example.other"})()
+    moved = type("Moved", (Run,), {"id": 131})()
+    other = type("Other", (Run,), {"name": "org.example.other"})()
     assert nnpack.open(data, codecs={131: moved, 200: other})["w"].read().tolist() == [7] * 99
     assert not nnpack.open(data, codecs={200: other})["w"].supported
 

@@ -17,8 +17,9 @@ from nnpack.codecs import CODECS
 from nnpack.transforms import TRANSFORMS
 from tests import assemble as a
 from tests.reading import fault, read_sequential
+from tests.test_plugins import F32
+from tests.test_writer import written
 
-F32 = np.array([1.5, -0.0, np.nan], np.float32)
 GRAPH = {"inputs": ["x"], "outputs": ["y"], "nodes": [{"op": "Mul", "inputs": ["x", "tied"], "outputs": ["y"]}]}  # fmt: skip
 
 
@@ -26,13 +27,6 @@ def small_blocks(leaf):
     """Blocks of 1024 cells, compressed."""
     planes = len(TRANSFORMS[1].plane_lengths(1, leaf.cell))
     return testing.Plan(TRANSFORMS[1], (CODECS[1],) * planes, 10)
-
-
-def written(fill, **options):
-    target = io.BytesIO()
-    with nnpack.Writer(target, **options) as writer:
-        fill(writer)
-    return target.getvalue()
 
 
 def everything(writer):

@@ -10,10 +10,9 @@ import pytest
 import nnpack
 from nnpack import testing
 from tests import assemble as a
+from tests.assemble import W
 from tests.reading import fault, read_sequential
 from tests.test_reader import BIG
-
-W = a.floats("w", 1, 2)
 
 
 def plain(**options):

@@ -13,11 +13,11 @@ import nnpack
 from nnpack import testing
 from nnpack.verify import verify
 from tests import assemble as a
+from tests.assemble import W
 from tests.reading import fault, read_random, read_sequential
-from tests.test_plugins import KIND_FILE, Negative, one
-from tests.test_writer import F32, NOISE, RUNS, fill, written
+from tests.test_plugins import F32, KIND_FILE, Negative, one
+from tests.test_writer import NOISE, RUNS, fill, written
 
-W = a.floats("w", 1, 2)
 GRAPH = b'{"inputs":[],"outputs":["v"],"nodes":[]}'
 
 

@@ -11,10 +11,11 @@ import pytest
 import nnpack
 from nnpack import jsontext, testing
 from tests import assemble as a
+from tests.assemble import W
 from tests.reading import fault, read_random, read_sequential
-from tests.test_reader import F32, written
+from tests.test_plugins import F32
+from tests.test_writer import written
 
-W = a.floats("w", 1, 2)
 DEEP = b'{"a":' + b"[" * 31 + b"]" * 31 + b"}"
 BAD_JSON = {
     "empty": b"",

@@ -15,14 +15,12 @@ import pytest
 
 import nnpack
 from nnpack import encode, payload, profiles, testing, writer
-from nnpack.abc import Codec
 from nnpack.codecs import CODECS
 from nnpack.transforms import TRANSFORMS
 from nnpack.writer import Writer
 from tests import assemble as a
-from tests.test_plugins import KIND_FILE, Negative, one
+from tests.test_plugins import F32, KIND_FILE, Negative, Run, one
 
-F32 = np.array([1.5, -0.0, np.nan], np.float32)
 RUNS = np.arange(200_000, dtype=np.uint32) // 1000
 NOISE = np.random.default_rng(1).integers(0, 256, 300_000, np.uint8)
 GRAPH = {"inputs": [], "outputs": ["w"], "nodes": []}
@@ -71,18 +69,8 @@ def used():
     return file
 
 
-class Unnamed(Codec):
-    id, name = 200, "run"
-
-    def encode(self, data):
-        return bytes(data[:1])
-
-    def decode(self, data, size):
-        return bytes(data) * size
-
-
-class Named(Unnamed):
-    name = "org.example.run"
+class Unnamed(Run):
+    name = "run"
 
 
 def nested(levels):
@@ -104,8 +92,8 @@ ERRORS = {
     "alignment above": (lambda: opened(alignment=1 << 17), ValueError, r"not 131072"),
     "threads": (lambda: opened(threads=0), ValueError, r"at least one thread is needed, not 0"),
     "codec name": (lambda: opened(codecs={200: Unnamed()}), ValueError, r"the plug-in 'run' with id 200 needs an id from 128 to 255 and a reverse-DNS name"),
-    "codec id": (lambda: opened(codecs={256: Named()}), ValueError, r"'org\.example\.run' with id 256"),
-    "two names": (lambda: opened(codecs={200: Named()}, bindings={(5, 200): "a.b"}), ValueError, r"a\.b and org\.example\.run cannot both have id 200"),
+    "codec id": (lambda: opened(codecs={256: Run()}), ValueError, r"'org\.example\.run' with id 256"),
+    "two names": (lambda: opened(codecs={200: Run()}, bindings={(5, 200): "a.b"}), ValueError, r"a\.b and org\.example\.run cannot both have id 200"),
     "directory": (lambda: Writer("/nonexistent/m.nnpk"), FileNotFoundError, r"nonexistent"),
     "empty name": (lambda: opened().add("", F32), ValueError, r"a name takes 1 to 1024 bytes, not 0"),
     "long name": (lambda: opened().add("é" * 513, F32), ValueError, r"not 1026"),
@@ -768,7 +756,7 @@ def test_the_root_that_the_writer_knows():
 
 
 def test_private_names_are_bound_first():
-    data = written(lambda _: None, codecs={201: Named()}, kinds={130: Negative})
+    data = written(lambda _: None, codecs={201: Run()}, kinds={130: Negative})
     body = b"\2\x82\x14\0org.example.negative" + b"\5\xc9\x0f\0org.example.run" + bytes(5)
     (section,) = nnpack.open(data).sections
     assert (section.type, section.body) == (a.NAMES, body)
@@ -783,14 +771,14 @@ def test_private_names_are_bound_first():
 
 @pytest.mark.parametrize("what", ["kind", "codec", "codec under another number"])
 def test_a_private_id_is_not_written_without_its_name(what):
-    plan = testing.Plan(TRANSFORMS[0], (Named(),), 18)
+    plan = testing.Plan(TRANSFORMS[0], (Run(),), 18)
     zeros = np.zeros(99, np.uint8)
     with pytest.raises(ValueError, match=r"."):
         {
             "kind": lambda: testing.file_of({"w": Negative(nnpack.Dense(F32), 0)}),
             "codec": lambda: testing.file_of({"w": zeros}, planner=lambda _: plan),
             "codec under another number": lambda: testing.file_of(
-                {"w": zeros}, planner=lambda _: plan, codecs={201: Named()}
+                {"w": zeros}, planner=lambda _: plan, codecs={201: Run()}
             ),
         }[what]()
 

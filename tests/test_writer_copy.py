@@ -10,8 +10,8 @@ import nnpack
 from nnpack import container
 from nnpack.source import BufferSource, ObjectSource
 from tests import assemble as a
-from tests.test_plugins import one
-from tests.test_writer import F32, UNKNOWN, opened, written
+from tests.test_plugins import F32, one
+from tests.test_writer import UNKNOWN, opened, written
 
 
 def copied(data, name=None, **options):
